@@ -9,12 +9,12 @@ from app.api.services.access import Access
 from app.api.services.admission import Admission
 from app.api.services.cluster_health import ClusterHealth
 from app.api.services.command_gateway import CommandGateway
+from app.api.services.evaluator_pool import EvaluatorPool
 from app.api.services.event_tail import EventTail
 from app.api.services.idempotent_writer import IdempotentWriter
 from app.api.services.ingest_producer import IngestProducer
 from app.api.services.lag_monitor import LagMonitor
 from app.api.services.metrics import Metrics
-from app.api.services.worker_pool import WorkerPool
 from app.clock import Clock
 from app.definitions.catalog import DefinitionCatalog
 from app.definitions.rules import RulesReader
@@ -47,7 +47,7 @@ class Services:
     profiles_client: ProfilesClient
     history: ProfileHistory
     admission: Admission
-    workers: WorkerPool
+    evaluators: EvaluatorPool
     clock: Clock
 
 

@@ -34,12 +34,12 @@ from app.api.services.access import Access
 from app.api.services.admission import Admission
 from app.api.services.cluster_health import ClusterHealth
 from app.api.services.command_gateway import CommandGateway
+from app.api.services.evaluator_pool import EvaluatorPool
 from app.api.services.event_tail import EventTail
 from app.api.services.idempotent_writer import IdempotentWriter
 from app.api.services.ingest_producer import IngestProducer
 from app.api.services.lag_monitor import LagMonitor
 from app.api.services.metrics import new_metrics
-from app.api.services.worker_pool import WorkerPool
 from app.api.system import health, providers, schema_registry, tokens
 from app.clock import Clock, utc_now
 from app.cluster import cluster_of
@@ -123,7 +123,7 @@ async def make_api(
         profiles_client=await stack.enter_async_context(ProfilesClient(store.plane, settings.partitions)),
         history=ProfileHistory(kafka, rules),
         admission=Admission(settings.max_concurrent_uploads),
-        workers=await stack.enter_async_context(WorkerPool()),
+        evaluators=await stack.enter_async_context(EvaluatorPool()),
         clock=clock,
     )
 

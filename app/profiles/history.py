@@ -1,6 +1,6 @@
 """The raw messages behind a profile, and the profile at an earlier time: mapped and folded again, by the same rules.
 
-Messages are read in chunks, in the order of the raw topics, and evaluated by the caller's worker.
+Messages are read in chunks, in the order of the raw topics, and evaluated by the caller's evaluator.
 """
 
 from bisect import bisect_right
@@ -47,10 +47,10 @@ class Reference(NamedTuple):
 
 
 class Evaluator(Protocol):
-    """Calls a function, possibly in another process."""
+    """Calls functions, possibly in another process."""
 
     async def call(self, function: Any, *arguments: Any) -> Any:
-        """Return the function's result."""
+        """Return the result of a function."""
         ...
 
 
@@ -104,7 +104,7 @@ class ProfileHistory:
         return sorted(references)
 
     async def page(
-        self, worker: Evaluator, references: Sequence[Reference], after: Reference | None, limit: int
+        self, evaluator: Evaluator, references: Sequence[Reference], after: Reference | None, limit: int
     ) -> tuple[list[SourceMessage], Reference | None]:
         """Return messages behind a reference, by time, and the last reference that was read if more follow.
 
@@ -113,12 +113,14 @@ class ProfileHistory:
         remaining = references[bisect_right(references, after) if after else 0 :]
         async with aclosing(self._chunks(remaining, limit)) as chunks:
             async for chunk, end in chunks:
-                messages = await self._mapped(worker, chunk)
+                messages = await self._mapped(evaluator, chunk)
                 messages.sort(key=lambda message: (message.at, message.raw.message_id))
                 return messages, remaining[end - 1] if end < len(remaining) else None
         return [], None
 
-    async def as_of(self, worker: Evaluator, references: Sequence[Reference], key: str, at: int, rules: Rules) -> Node:
+    async def as_of(
+        self, evaluator: Evaluator, references: Sequence[Reference], key: str, at: int, rules: Rules
+    ) -> Node:
         """Return the root of `key` after the messages up to `at`.
 
         Raises:
@@ -131,10 +133,10 @@ class ProfileHistory:
         async with aclosing(self._chunks(references, CHUNK_MESSAGES)) as chunks:
             async for chunk, _ in chunks:
                 mapped = MappedMessages()
-                for message in await self._mapped(worker, chunk):
+                for message in await self._mapped(evaluator, chunk):
                     if message.at <= at:
                         _add(mapped, message)
-                nodes = await worker.call(settle, mapped, nodes, max_identities)
+                nodes = await evaluator.call(settle, mapped, nodes, max_identities)
         node = nodes[key]
         while node.parent:
             node = nodes[node.parent]
@@ -169,13 +171,13 @@ class ProfileHistory:
         source = source_of(await self._rules_at(reference.rules_offset), raw.stream)
         return None if source is None else _Unmapped(reference, source, raw.job_id, raw.message(number))
 
-    async def _mapped(self, worker: Evaluator, chunk: Sequence[_Unmapped]) -> list[SourceMessage]:
+    async def _mapped(self, evaluator: Evaluator, chunk: Sequence[_Unmapped]) -> list[SourceMessage]:
         messages: list[SourceMessage] = []
         forgotten = self._rules.rules.forgotten
         for source, group in groupby(chunk, key=lambda message: message.source):
             unmapped = list(group)
             lines = [(message.raw.line, message.raw.at) for message in unmapped]
-            sample = await worker.call(map_messages, source, lines)
+            sample = await evaluator.call(map_messages, source, lines)
             for message, result in zip(unmapped, sample.results, strict=True):
                 if result is None or isinstance(result, UnreadableMessageError):
                     continue

@@ -14,7 +14,7 @@ import psutil
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from app.api.services.worker_pool import WorkerPool
+from app.api.services.evaluator_pool import EvaluatorPool
 from app.definitions.rules import RulesReader
 from app.definitions.tail import DefinitionsTail
 from app.profiles.history import ProfileHistory
@@ -314,12 +314,12 @@ async def test_a_profile_with_large_source_messages_is_explained_in_pages(tmp_pa
         try:
             await definitions.caught_up()
             history = ProfileHistory(running.broker.cluster, rules)
-            async with ProfilesClient(store.plane, running.settings.partitions) as client, WorkerPool() as pool:
+            async with ProfilesClient(store.plane, running.settings.partitions) as client, EvaluatorPool() as pool:
                 references = await history.references(await client.reader(), ["00:email:heavy@x"])
                 last, count = None, 0
                 for _ in range(5):
-                    async with pool.worker(lambda: False) as worker:
-                        (shown,), last = await history.page(worker, references, last, 100)
+                    async with pool.evaluator(lambda: False) as evaluator:
+                        (shown,), last = await history.page(evaluator, references, last, 100)
                     count += len(shown.raw.line) > 14 * MEGABYTE
                 assert (count, last) == (5, None)
         finally:

@@ -105,8 +105,8 @@ async def put_draft(call: RequestContext[Query, RulesBody]) -> web.Response:
     definition_id = definition_id_of(call)
     body = canonical_json(call.body.root)
     try:
-        async with call.worker() as worker:
-            await worker.call(check_body, definition_id, body)
+        async with call.evaluator() as evaluator:
+            await evaluator.call(check_body, definition_id, body)
     except InvalidBodyError as error:
         raise invalid_body_problem(error) from error
     expected = _expected(call, definition_id)

@@ -91,14 +91,14 @@ async def preview_mapping(call: RequestContext[Query, RulesBody | None]) -> web.
     body = canonical_json(call.body.root) if call.body is not None else _stored(call, definition_id).body
     identity = _newest(call.api.catalog.get(IDENTITY))
     source = MappingSource(stream, body, identity.body if identity else "")
-    async with call.worker() as worker:
+    async with call.evaluator() as evaluator:
         try:
-            await worker.call(check_draft, identity, definition_id, body)
+            await evaluator.call(check_draft, identity, definition_id, body)
         except InvalidBodyError as error:
             raise invalid_body_problem(error) from error
         recent = await _recent_messages(call, stream)
         messages = recent.newest()
-        previews = await worker.call(preview_messages, source, messages, MAX_SHOWN_BYTES)
+        previews = await evaluator.call(preview_messages, source, messages, MAX_SHOWN_BYTES)
     shown = [_message_view(message, mapped) for message, mapped in zip(messages, previews, strict=False)]
     return respond(call, PreviewView(stream=stream, summary=_summary(shown, recent.records), messages=shown))
 

@@ -77,8 +77,8 @@ async def get_stream(call: RequestContext[Query, None]) -> web.Response:
     """Return the statistics of a stream and of its fields."""
     lanes = await _lanes(call)
     sketches = await call.api.store.streams.sketches(lanes[0].stream)
-    async with call.worker() as worker:
-        summary = await worker.call(summarize, sketches)
+    async with call.evaluator() as evaluator:
+        summary = await evaluator.call(summarize, sketches)
     view = StreamDetail(
         stream=lanes[0].stream,
         count=sum(lane.count for lane in lanes),
@@ -109,8 +109,8 @@ async def get_suggestion(call: RequestContext[Query, None]) -> web.Response:
         detail = f"no field statistics of stream {stream!r} yet; try again when it has more messages"
         raise ApiProblem(404, "no_fields_known", detail)
     bodies = {name: version.body for name, version in active_versions(call).items()}
-    async with call.worker() as worker:
-        suggestion = await worker.call(suggest_beside, stream, sketches, bodies)
+    async with call.evaluator() as evaluator:
+        suggestion = await evaluator.call(suggest_beside, stream, sketches, bodies)
     view = SuggestionView(
         mapping=suggestion.mapping,
         identity=suggestion.identity,

@@ -30,8 +30,8 @@ from app.api.lanes.backfill_views import (
 )
 from app.api.routing.responses import respond
 from app.api.routing.routes import CONTENT_ENCODING, STREAM_PATTERN, Query, RequestContext, ResponseSpec, Routes
+from app.api.services.evaluator_pool import Evaluator
 from app.api.services.lag_monitor import UnknownLagError
-from app.api.services.worker_pool import Worker
 from app.profiles.lookup_client import GenerationReader, PartitionUnavailable
 from app.sentences.sentence import sentence, sentence_of
 from app.store.models import JobFilter, Sort
@@ -127,13 +127,13 @@ async def preview_backfill(call: RequestContext[PreviewQuery, None]) -> web.Resp
     _check_times(query)
     sample = await _sample(call)
     impact, found_warnings = None, []
-    async with call.worker() as worker:
-        trial = await _trial(call, worker, sample or BackfillSample(), rules)
+    async with call.evaluator() as evaluator:
+        trial = await _trial(call, evaluator, sample or BackfillSample(), rules)
         if trial.times:
             try:
                 reader = await call.api.profiles_client.reader()
                 nodes = await _nodes_of(reader, trial)
-                impact = await worker.call(impact_of, trial.mapped, nodes, identity_of(rules).max_identities)
+                impact = await evaluator.call(impact_of, trial.mapped, nodes, identity_of(rules).max_identities)
             except PartitionUnavailable:
                 found_warnings = [warning("profiles_unreachable", "profiles are unreachable; try again")]
     total = query.messages or (sample.counts.accepted if sample else 0)
@@ -192,13 +192,13 @@ async def read_sample(config: Config, limits: Limits, source: RequestSource) -> 
 
 
 async def _trial(
-    call: RequestContext[PreviewQuery, None], worker: Worker, sample: BackfillSample, rules: Rules
+    call: RequestContext[PreviewQuery, None], evaluator: Evaluator, sample: BackfillSample, rules: Rules
 ) -> MappingTrial:
     """Map a sample as if it arrived now; the trial of a stream without a mapping is empty."""
     source, now = source_of(rules, call.query.stream), micros(call.api.clock())
     if source is None:
         return MappingTrial()
-    result = await worker.call(map_messages, source, sample.dated_lines(now))
+    result = await evaluator.call(map_messages, source, sample.dated_lines(now))
     return trial_of(sample, result, rules, call.query.stream, now)
 
 

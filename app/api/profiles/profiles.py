@@ -13,7 +13,7 @@ from app.api.http.problems import ApiProblem, FieldError, invalid, not_found
 from app.api.profiles.views import ExplainView, ProfileView, message_view, profile_view
 from app.api.routing.responses import respond, respond_page
 from app.api.routing.routes import Query, RequestContext, ResponseSpec, Routes
-from app.api.services.worker_pool import Worker
+from app.api.services.evaluator_pool import Evaluator
 from app.profiles.history import HistoryTooLargeError, Reference
 from app.profiles.lookup_client import GenerationReader, PartitionUnavailable, ProfilesClient
 from app.store.views.page_cursors import decode_cursor, encode_cursor, fingerprint
@@ -54,9 +54,9 @@ async def get_profile(call: RequestContext[ProfileQuery, None]) -> web.Response:
     root, rules = await _profile_root(reader, key), call.api.rules.of(reader.generation)
     if call.query.as_of is None:
         return respond(call, profile_view(root, rules))
-    async with _evaluating(call) as worker:
+    async with _evaluating(call) as evaluator:
         references = await call.api.history.references(reader, root.identities())
-        then = await call.api.history.as_of(worker, references, key, micros(call.query.as_of), rules)
+        then = await call.api.history.as_of(evaluator, references, key, micros(call.query.as_of), rules)
     if not then.registers and not then.edges:
         raise not_found("profile", shown_key(key), f" as of {call.query.as_of.isoformat()}")
     return respond(call, profile_view(then, rules))
@@ -84,9 +84,9 @@ async def explain_profile(call: RequestContext[ExplainQuery, None]) -> web.Respo
     mark = fingerprint("explain", key)
     after = Reference._make(decode_cursor(query.cursor, mark, REFERENCE_TYPES)) if query.cursor is not None else None
     root = await _profile_root(reader, key)
-    async with _evaluating(call) as worker:
+    async with _evaluating(call) as evaluator:
         references = await call.api.history.references(reader, root.identities())
-        page, last = await call.api.history.page(worker, references, after, query.limit)
+        page, last = await call.api.history.page(evaluator, references, after, query.limit)
     profile = profile_view(root, call.api.rules.of(reader.generation))
     messages = [message_view(message) for message in page]
     return respond_page(
@@ -127,11 +127,11 @@ async def _profile_root(reader: GenerationReader, key: str) -> Node:
 
 
 @asynccontextmanager
-async def _evaluating(call: RequestContext[Any, Any]) -> AsyncIterator[Worker]:
-    """Give a worker for the messages of a profile, and turn errors in reading them into problems."""
+async def _evaluating(call: RequestContext[Any, Any]) -> AsyncIterator[Evaluator]:
+    """Give an evaluator for the messages of a profile, and turn errors in reading them into problems."""
     try:
-        async with call.worker() as worker:
-            yield worker
+        async with call.evaluator() as evaluator:
+            yield evaluator
     except KafkaError as error:
         raise ApiProblem(503, "kafka_unreachable", "Kafka, which stores the messages, is unreachable") from error
     except PartitionUnavailable as error:

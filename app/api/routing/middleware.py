@@ -18,7 +18,7 @@ from app.api.http.problems import ApiProblem, FieldError, invalid
 from app.api.http.write_failures import write_problem
 from app.api.routing.parsing import read_body, read_query
 from app.api.routing.routes import RequestContext, Route
-from app.api.services.worker_pool import DEADLINE_SECONDS, DeadlineExceededError, PoolBusyError
+from app.api.services.evaluator_pool import DEADLINE_SECONDS, DeadlineExceededError, PoolBusyError
 from app.store.models import InvalidCursorError, InvalidLimitError
 from projections.views.metrics import InvalidRangeError
 

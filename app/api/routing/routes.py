@@ -10,7 +10,7 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from app.api.context import REQUEST_ID, Services
-from app.api.services.worker_pool import Worker
+from app.api.services.evaluator_pool import Evaluator
 from app.auth import Caller
 from schemas.access import AccessRole
 
@@ -55,9 +55,9 @@ class RequestContext(Generic[Q, B]):
         """Return a path parameter: "id" for the route `/v2/job/{id}`."""
         return self.request.match_info[name]
 
-    def worker(self) -> AbstractAsyncContextManager[Worker]:
-        """Give a worker process to this request. The request is cancelled when its client disconnects."""
-        return self.api.workers.worker(lambda: self.request.transport is None)
+    def evaluator(self) -> AbstractAsyncContextManager[Evaluator]:
+        """Give an evaluator to this request. The request is cancelled when its client disconnects."""
+        return self.api.evaluators.evaluator(lambda: self.request.transport is None)
 
     @property
     def request_id(self) -> str:

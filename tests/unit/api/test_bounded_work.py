@@ -68,7 +68,7 @@ async def test_a_preview_that_takes_too_long_is_stopped(
     client: Client, api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await send_long_texts(client, 10)
-    monkeypatch.setattr(api.services.workers, "_deadline", 0.05)
+    monkeypatch.setattr(api.services.evaluators, "_deadline", 0.05)
     stopped = await client.ask("POST", f"{MAPPING}/preview", costly_mapping())
     assert (stopped.status, stopped.body["code"]) == (503, "evaluation_too_slow")
     assert stopped.headers["Retry-After"] == "30"
@@ -77,7 +77,7 @@ async def test_a_preview_that_takes_too_long_is_stopped(
 async def test_evaluations_beyond_the_bounds_are_refused(
     client: Client, api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(api.services.workers, "_max_waiting", 0)
+    monkeypatch.setattr(api.services.evaluators, "_max_waiting", 0)
     for method, where, body in (
         ("POST", f"{MAPPING}/preview", costly_mapping(1)),
         ("PUT", f"{MAPPING}/draft", costly_mapping(1)),
@@ -89,16 +89,16 @@ async def test_evaluations_beyond_the_bounds_are_refused(
 
 async def test_a_preview_ends_with_the_connection_of_its_client(client: Client, api: Api) -> None:
     await send_long_texts(client, 50)
-    pool = api.services.workers
+    pool = api.services.evaluators
     preview = asyncio.create_task(client.ask("POST", f"{MAPPING}/preview", costly_mapping(140)))
     async with asyncio.timeout(10):
-        while not any(worker.is_busy for worker in pool._workers):
+        while not any(evaluator.is_busy for evaluator in pool._evaluators):
             await asyncio.sleep(0.01)
-        workers = psutil.Process().children()
+        evaluators = psutil.Process().children()
         preview.cancel()
         while not pool._idle:
             await asyncio.sleep(0.01)
-    assert not any(worker.is_running() for worker in workers), "killed, not finished"
+    assert not any(evaluator.is_running() for evaluator in evaluators), "killed, not finished"
 
 
 # Explanations of large profiles
@@ -131,7 +131,7 @@ async def seen(client: Client) -> int:
 
 
 def resident_bytes() -> int:
-    """Return the memory of this process and its workers."""
+    """Return the memory of this process and its evaluators."""
     processes = [psutil.Process(), *psutil.Process().children()]
     return sum(process.memory_info().rss for process in processes if process.is_running())
 

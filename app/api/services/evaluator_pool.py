@@ -1,7 +1,7 @@
-"""Worker processes for CPU-bound work of requests: off the event loop, and bounded in number, time and memory.
+"""Processes that evaluate rules for requests: off the event loop, and bounded in number, time and memory.
 
-A thread would hold the interpreter lock, and nothing could end it: a worker is killed. Workers start on demand. They
-import only the functions that they call, which must not import the server.
+A thread would hold the interpreter lock, and nothing could end it: an evaluator is killed. Evaluators start on demand,
+and import only the functions that they call, which must not import the server.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ MAX_WAITING: Final = 16  # requests; further ones are refused at once
 WAIT_TIMEOUT_SECONDS: Final = 10.0
 DEADLINE_SECONDS: Final = 20.0
 DISCONNECT_INTERVAL_SECONDS: Final = 0.2
-MAX_REUSED_BYTES: Final = 8 * 1024 * 1024  # of a call: after a larger one, the worker ends and frees its memory
+MAX_REUSED_BYTES: Final = 8 * 1024 * 1024  # of a call: after a larger one, the evaluator ends and frees its memory
 NICENESS: Final = 5  # below lanes and the API
 
 _LENGTH: Final = struct.Struct("!Q")  # before each pickled call and result
@@ -30,19 +30,19 @@ R = TypeVar("R")
 
 
 class PoolBusyError(Exception):
-    """Too many requests use workers or wait for one. Retry later."""
+    """Too many requests use evaluators or wait for one. Retry later."""
 
 
 class DeadlineExceededError(Exception):
     """The work took too long, and was ended."""
 
 
-class WorkerFailedError(RuntimeError):
-    """The worker ended in the middle of a call, or the error of the function can't be sent: this is its traceback."""
+class EvaluatorFailedError(RuntimeError):
+    """The evaluator ended in the middle of a call, or the function raised an error that can't be pickled."""
 
 
-class Worker:
-    """A process that carries out calls for one request at a time. Use `WorkerPool.worker`."""
+class Evaluator:
+    """A process that carries out calls for one request at a time. Use `EvaluatorPool.evaluator`."""
 
     def __init__(self) -> None:
         self._process: asyncio.subprocess.Process | None = None
@@ -52,23 +52,22 @@ class Worker:
         """Return the result of a module's function. Function, arguments and result are pickled.
 
         Raises what the function raises, and:
-            WorkerFailedError: the worker ended.
+            EvaluatorFailedError: the evaluator ended.
 
         """
         if self._process is None or self._process.returncode is not None:
             self._process = await _started()
+        call, process = _framed((function, arguments)), self._process
         self.is_busy = True  # until the result is read: after an error or a cancellation, it is killed
-        process = self._process
         assert process.stdin is not None
         assert process.stdout is not None
-        call = _framed((function, arguments))
         try:
             process.stdin.write(call)
             await process.stdin.drain()
             (length,) = _LENGTH.unpack(await process.stdout.readexactly(_LENGTH.size))
             result, error = pickle.loads(await process.stdout.readexactly(length))  # noqa: S301  # our child
         except (ConnectionError, asyncio.IncompleteReadError) as failure:
-            raise WorkerFailedError("a worker process ended unexpectedly") from failure
+            raise EvaluatorFailedError("an evaluator process ended unexpectedly") from failure
         self.is_busy = False
         if len(call) > MAX_REUSED_BYTES:
             await self.stop()
@@ -86,8 +85,8 @@ class Worker:
             await process.wait()
 
 
-class WorkerPool:
-    """Gives each request a worker of its own, up to a deadline. Ends all workers at the end of its context."""
+class EvaluatorPool:
+    """Gives each request an evaluator of its own, up to a deadline. Ends all evaluators at the end of its context."""
 
     def __init__(
         self,
@@ -101,12 +100,12 @@ class WorkerPool:
         self._wait_timeout = wait_timeout
         self._deadline = deadline
         self._waiting = 0
-        self._workers: set[Worker] = set()
-        self._idle: list[Worker] = []
+        self._evaluators: set[Evaluator] = set()
+        self._idle: list[Evaluator] = []
 
     @asynccontextmanager
-    async def worker(self, is_disconnected: Callable[[], bool]) -> AsyncIterator[Worker]:
-        """Give a worker to a request; cancel the request when its client has disconnected.
+    async def evaluator(self, is_disconnected: Callable[[], bool]) -> AsyncIterator[Evaluator]:
+        """Give an evaluator to a request; cancel the request when its client has disconnected.
 
         Raises:
             PoolBusyError: none is free in time.
@@ -115,26 +114,26 @@ class WorkerPool:
         """
         async with _cancelled_when(is_disconnected):
             await self._wait_for_slot()
-            worker = self._idle.pop() if self._idle else Worker()
-            self._workers.add(worker)
+            evaluator = self._idle.pop() if self._idle else Evaluator()
+            self._evaluators.add(evaluator)
             try:
                 async with asyncio.timeout(self._deadline) as deadline:
-                    yield worker
+                    yield evaluator
             except TimeoutError as error:
                 if deadline.expired():
                     raise DeadlineExceededError from error
                 raise
             finally:
-                if worker.is_busy:
-                    await worker.stop()
-                self._idle.append(worker)
+                if evaluator.is_busy:
+                    await evaluator.stop()
+                self._idle.append(evaluator)
                 self._slots.release()
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_error: object) -> None:
-        await asyncio.gather(*(worker.stop() for worker in self._workers))
+        await asyncio.gather(*(evaluator.stop() for evaluator in self._evaluators))
 
     async def _wait_for_slot(self) -> None:
         if self._waiting >= self._max_waiting:
@@ -200,6 +199,6 @@ def _sendable(error: Exception) -> Exception:
     try:
         copy: Exception = pickle.loads(pickle.dumps(error))  # noqa: S301  # our own
     except Exception:  # noqa: BLE001  # anything can be wrong with a foreign class
-        return WorkerFailedError(trace)
+        return EvaluatorFailedError(trace)
     copy.add_note(trace)
     return copy
