@@ -299,7 +299,7 @@ def describe_refusal(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-# The settings choose SASL_PLAINTEXT; the embedded broker is on loopback. The rest of its log stays.
+# aiokafka warns at every connection with SASL_PLAINTEXT: the embedded broker is on loopback, else it is a setting.
 logging.getLogger("aiokafka.conn").addFilter(lambda record: "in the clear" not in str(record.msg))
 
 C = TypeVar("C", bound=Client)

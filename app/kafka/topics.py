@@ -27,7 +27,7 @@ class TopicsError(Exception):
 
 
 class ClusterUnreachable(TopicsError):
-    """No Kafka broker is reachable: check that it runs, and ENTREPOT_BOOTSTRAP_SERVERS and ENTREPOT_KAFKA_…, if set."""
+    """Kafka is unreachable or refuses clients: check that it runs, ENTREPOT_BOOTSTRAP_SERVERS and ENTREPOT_KAFKA_…."""
 
 
 class TopicsNotReady(TopicsError):

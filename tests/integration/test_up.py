@@ -259,6 +259,13 @@ def test_the_documented_consumer_works(running: Up, page: str, tmp_path: Path) -
             consumer.kill()
 
 
+def test_the_documented_producer_works(running: Up, tmp_path: Path) -> None:
+    code = re.findall(r"```python\n(.+?)```", (ROOT / "docs" / "collecting.md").read_text(), re.DOTALL)[0]
+    running.run("kafka-config", "--format", "python", "--output", str(tmp_path / "kafka_settings.py"))
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, timeout=TIMEOUT_SECONDS)
+    assert eventually(lambda: any(stream["stream"] == "visits" for stream in running.json("stream", "list")))
+
+
 def test_secrets_of_sources_are_found_nowhere(running: Up) -> None:
     """A source gets the canary and repeats it; it stands nowhere, in no form, but as ciphertext."""
     address = json.loads((running.data_dir / "api.json").read_bytes())["url"]
