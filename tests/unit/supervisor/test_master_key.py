@@ -83,6 +83,18 @@ async def test_a_replaced_key_is_named_and_used(settings: Settings, cluster: Mem
     assert await announced(settings) == replaced.current.sealing_key.public
 
 
+async def test_a_key_is_rotated_by_a_line_before_the_old_one(settings: Settings, cluster: MemoryCluster) -> None:
+    path = settings.data_dir / "master-key"
+    assert await prepare_master_key(settings, cluster) == ""
+    old = path.read_bytes()
+    new = create_master_key(path).current
+    path.write_bytes(path.read_bytes() + old)
+    assert await prepare_master_key(settings, cluster) == "", "the old key still opens"
+    assert new
+    assert await announced(settings) == new.sealing_key.public
+    assert len(read_key_ring(path).keys) == 2
+
+
 async def test_an_exposed_key_is_a_problem_and_not_used(settings: Settings, cluster: MemoryCluster) -> None:
     create_master_key(settings.data_dir / "master-key")
     (settings.data_dir / "master-key").chmod(0o644)
