@@ -10,7 +10,7 @@ from pathlib import Path
 
 from app.supervisor.broker.server import Broker
 from tests.integration.api.rig import url_of
-from tests.integration.support.service import Service, service
+from tests.integration.support.service import TOKEN, Service, service
 
 ROOT = Path(__file__).resolve().parents[3]
 CURRENT_TIME = r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC"
@@ -60,7 +60,7 @@ async def run_command(running: Service, folder: Path, command: str) -> str:
         cwd=folder, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
         env={
             "PATH": "", "TZ": "UTC", "PYTHONPATH": str(ROOT),
-            "ENTREPOT_DATA_DIR": str(running.settings.data_dir),
+            "ENTREPOT_DATA_DIR": str(running.settings.data_dir), "ENTREPOT_TOKEN": TOKEN,
         },
     )  # fmt: skip
     output, _ = await process.communicate()
