@@ -44,7 +44,7 @@ FIXED: Final = {
     "sasl.enabled.mechanisms": "PLAIN",
     "sasl.mechanism.inter.broker.protocol": "PLAIN",
     "sasl.mechanism.controller.protocol": "PLAIN",
-    # Kafka reads the password itself: it stands in no argument, variable or second file.
+    # Kafka reads the password itself: it is in no argument, variable or second file.
     "config.providers": "directory",
     "config.providers.directory.class": "org.apache.kafka.common.config.provider.DirectoryConfigProvider",
     **{f"listener.name.{listener}.plain.sasl.jaas.config": JAAS for listener in ("broker", "controller")},
