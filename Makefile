@@ -42,7 +42,7 @@ test: lint ## Run `check` with coverage, then the integration tests on a real br
 	$(BIN)/pytest tests/integration --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 check: lint ## Run lint, types, architecture, unit and property tests; no servers, few examples
-	ENTREPOT_LAWS=quick $(PYTEST) tests/laws tests/unit -m "not server"
+	LAWS=quick $(PYTEST) tests/laws tests/unit -m "not slow"
 
 lint: $(DEV) ## Check lint, types and import contracts
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""Profiles of property tests: `ENTREPOT_LAWS` is `ci` or `quick`, which are deterministic, or `long`: new seeds."""
+"""Profiles of property tests: `LAWS` is `ci` or `quick`, which are deterministic, or `long`: new seeds."""
 
 import os
 
@@ -24,4 +24,4 @@ settings.register_profile(
     derandomize=False,
     print_blob=True,
 )
-settings.load_profile(os.environ.get("ENTREPOT_LAWS", "ci"))
+settings.load_profile(os.environ.get("LAWS", "ci"))

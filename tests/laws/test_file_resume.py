@@ -111,7 +111,7 @@ policies = st.sampled_from(["abort", "drop", "quarantine"])
 fields = st.sampled_from([None, "at"])
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=4 * settings().max_examples // 5)
 @given(csv_texts(), packings, policies, fields, LIMITS)
 def test_csv_resumes_from_every_cursor(
     data: bytes, packing: str, on_error: str, field: str | None, limits: Limits
@@ -119,7 +119,7 @@ def test_csv_resumes_from_every_cursor(
     check_resuming(PACKED[packing](data), f"a.csv{packing}", limits, on_error=on_error, timestamp_field=field)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=4 * settings().max_examples // 5)
 @given(ndjson_texts(), packings, policies, fields, LIMITS)
 def test_ndjson_resumes_from_every_cursor(
     data: bytes, packing: str, on_error: str, field: str | None, limits: Limits
@@ -127,7 +127,7 @@ def test_ndjson_resumes_from_every_cursor(
     check_resuming(PACKED[packing](data), f"a.ndjson{packing}", limits, on_error=on_error, timestamp_field=field)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=4 * settings().max_examples // 5)
 @given(array_texts(), packings, policies, fields, LIMITS)
 def test_a_json_array_resumes_from_every_cursor(
     data: bytes, packing: str, on_error: str, field: str | None, limits: Limits
@@ -135,7 +135,7 @@ def test_a_json_array_resumes_from_every_cursor(
     check_resuming(PACKED[packing](data), f"a.json{packing}", limits, on_error=on_error, timestamp_field=field)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=4 * settings().max_examples // 5)
 @given(csv_texts(), LIMITS)
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32"])
 def test_other_encodings_give_the_records_of_utf8(encoding: str, data: bytes, limits: Limits) -> None:
@@ -147,7 +147,7 @@ def test_other_encodings_give_the_records_of_utf8(encoding: str, data: bytes, li
     )
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=4 * settings().max_examples // 5)
 @given(csv_texts(), LIMITS, LIMITS)
 def test_batch_boundaries_make_no_difference(data: bytes, one: Limits, other: Limits) -> None:
     limits = [Limits(batch_bytes=size.batch_bytes, record_bytes=1000, clock=lambda: NOW) for size in (one, other)]

@@ -137,6 +137,7 @@ def resident_bytes() -> int:
 
 
 @pytest.mark.usefixtures("large_profile")
+@pytest.mark.slow
 async def test_concurrent_explanations_of_a_large_profile_stay_small(client: Client) -> None:
     before, peak, refused = resident_bytes(), 0, 0
 

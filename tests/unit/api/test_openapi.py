@@ -97,6 +97,7 @@ def statuses(report: Path) -> Mapping[str, set[int]]:
     return statuses
 
 
+@pytest.mark.slow
 async def test_generated_requests_conform_to_the_document(client: Client, tmp_path: Path) -> None:
     phases = ("--phases=examples,coverage,fuzzing", "--max-examples=25", "--header=Prefer: respond-async")
     shares = (
@@ -110,6 +111,7 @@ async def test_generated_requests_conform_to_the_document(client: Client, tmp_pa
     await asyncio.gather(*runs)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("resources")
 async def test_sequences_of_linked_requests_conform_to_the_document(client: Client, tmp_path: Path) -> None:
     report = await run_schemathesis(

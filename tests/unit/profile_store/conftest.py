@@ -19,7 +19,7 @@ def s3() -> Iterator[str]:
     server.stop()
 
 
-@pytest.fixture(params=["directory", pytest.param("s3", marks=pytest.mark.server)])
+@pytest.fixture(params=["directory", pytest.param("s3", marks=pytest.mark.slow)])
 def snapshot_url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A snapshot store that has nothing yet."""
     if request.param == "directory":

@@ -259,6 +259,7 @@ async def test_a_restore_overwrites_nothing(snapshots: Snapshots, store: Partiti
     assert await brought_back(snapshots, tmp_path / "empty") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("death", ["between two steps", "in the middle of one"])
 async def test_the_newest_complete_snapshot_is_restored_after_any_crash(
     watched: Watched, store: PartitionStore, tmp_path: Path, death: str, snapshot_url: str

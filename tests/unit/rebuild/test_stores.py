@@ -166,6 +166,7 @@ def take_some(folder: Path, records: Sequence[Record], *, folded: bool) -> list[
         rebuild.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["folded", "row by row"])
 def test_a_kill_while_messages_are_delivered_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
