@@ -1,15 +1,21 @@
 """A forgetting is started, extended by linked identities, and reported; the log has hashes only."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from projections.definitions.forgetting import MAX_ENDED, MAX_KEYS, MAX_PERSON_KEYS, MAX_UNDER_WAY
+from projections.definitions import definition
+from projections.definitions.forgetting import MAX_ENDED, MAX_KEYS, MAX_PERSON_KEYS, MAX_UNDER_WAY, evolve
 from projections.definitions.rules import key_hash
+from schemas.definitions import PersonForgotten
+from tests.golden.samples import full
 from tests.unit.projections.definitions.scenario import (
+    FLIGHTS,
     FORGETTING,
     START,
     Scenario,
+    draft,
     extend,
     forget,
     given,
@@ -115,3 +121,13 @@ def test_the_latest_ended_forgettings_are_remembered() -> None:
     forgettings = scenario.state.forgettings
     assert (len(forgettings.ended), list(forgettings.under_way)) == (MAX_ENDED, ["forgetting:open"])
     assert (forgettings.get("forgetting:0"), forgettings.get("forgetting:open") is not None) == (None, True)
+
+
+def test_events_that_are_not_the_next_of_a_forgetting_are_ignored() -> None:
+    report_first = replace(full(PersonForgotten), definition_id=FORGETTING, seq=1)
+    assert evolve(None, report_first) is None
+    scenario = given(forget(ANN))
+    current = scenario.state.forgettings.get(FORGETTING)
+    assert evolve(current, scenario.events[0]) is current
+    drafted = given(draft()).state.definitions[FLIGHTS]
+    assert definition.evolve(drafted, replace(report_first, seq=drafted.seq + 1)).draft == drafted.draft  # type: ignore[union-attr]
