@@ -23,7 +23,7 @@ from app.rebuild.raw_reader import WINDOW_BYTES, Bounds, RawReader, Window
 from app.rebuild.stores import RebuildStores
 from app.rebuild.tasks import RebuildTask
 from connectors.kit.threads import in_thread
-from projections.definitions.compiled_rules import CompiledRules
+from projections.definitions.compiled_rules import CompiledRules, identity_of
 from projections.definitions.rules import Forgotten, Rules
 from schemas.topics import LANES
 from schemas.updates import MappedBatch
@@ -62,9 +62,9 @@ class RebuildBuilder:
         steady: Callable[[], float] = time.monotonic,
     ) -> None:
         self._rules = Rules(task.spec.identity, task.spec.mappings, scope=task.spec.scope)
-        self._compiled = CompiledRules(self._rules, 0)
+        self._compiled: CompiledRules | None = None
         self.name = task.rebuild.definition_id
-        self.stores = RebuildStores(folder, partitions, self._compiled.identity.max_identities, task.start_offset)
+        self.stores = RebuildStores(folder, partitions, identity_of(self._rules).max_identities, task.start_offset)
         self._partitions = partitions
         self._clock = clock
         self._steady = steady
@@ -79,6 +79,7 @@ class RebuildBuilder:
 
     async def __aenter__(self) -> Self:
         try:
+            self._compiled = await in_thread(CompiledRules, self._rules, 0)
             await self._raw.start(self._next)
         except BaseException:
             await self.__aexit__()
@@ -178,6 +179,7 @@ class RebuildBuilder:
             self._flush_if_due()
 
     def _chunk(self, source: TopicPartition, forgotten: Forgotten) -> MappingChunk:
+        assert self._compiled
         lane = next(lane for lane, topic in LANES.items() if topic.name == source.topic)
         return MappingChunk(lane, self._compiled, forgotten, self._partitions, self._clock())
 

@@ -18,8 +18,12 @@ class JsonChange:
     after: Any = None
 
 
-def diff(before: Any, after: Any, pointer: str = "") -> Iterator[JsonChange]:
-    """Yield the changes from one value to another in the order of the old one, additions last."""
+def diff(before: Any, after: Any) -> list[JsonChange]:
+    """Return the changes from one value to another in the order of the old one, additions last."""
+    return list(_changes(before, after, ""))
+
+
+def _changes(before: Any, after: Any, pointer: str) -> Iterator[JsonChange]:
     match before, after:
         case dict(), dict():
             yield from _objects(before, after, pointer)
@@ -35,7 +39,7 @@ def _objects(before: Mapping[str, Any], after: Mapping[str, Any], pointer: str) 
     for name, value in before.items():
         member_pointer = pointer + json_pointer(name)
         if name in after:
-            yield from diff(value, after[name], member_pointer)
+            yield from _changes(value, after[name], member_pointer)
         else:
             yield JsonChange(member_pointer, "removed", before=value)
     for name, value in after.items():
@@ -52,7 +56,7 @@ def _lists(before: Sequence[Any], after: Sequence[Any], pointer: str) -> Iterato
     )
     common_end = shorter - tail
     for index in range(head, common_end):
-        yield from diff(before[index], after[index], f"{pointer}/{index}")
+        yield from _changes(before[index], after[index], f"{pointer}/{index}")
     for index in range(common_end, len(before) - tail):
         yield JsonChange(f"{pointer}/{index}", "removed", before=before[index])
     for index in range(common_end, len(after) - tail):

@@ -175,14 +175,18 @@ async def discard_draft(call: RequestContext[Query, None]) -> web.Response:
     "/{definition_id}/diff",
     "Compare two versions: differences as JSON pointers",
     ResponseSpec("every difference", DiffView),
+    problems=(404, 429),
 )
 async def get_diff(call: RequestContext[DiffQuery, None]) -> web.Response:
     """Return the differences of two versions."""
     definition = _definition(call)
     before, old = await _side(call, definition, call.query.from_)
     after, new = await _side(call, definition, call.query.to)
-    changes = [ChangeView.of(change) for change in diff(old, new)]
-    return respond(call, DiffView(before=before, after=after, changes=changes))
+    async with call.evaluator() as evaluator:
+        differences = await evaluator.call(diff, old, new)
+    return respond(
+        call, DiffView(before=before, after=after, changes=[ChangeView.of(change) for change in differences])
+    )
 
 
 async def _side(call: RequestContext[DiffQuery, None], definition: Definition, side: str) -> tuple[int, Any]:

@@ -31,16 +31,16 @@ JSON = st.recursive(
     ],
 )  # fmt: skip
 def test_differences(before: Any, after: Any, changes: list[JsonChange]) -> None:
-    assert list(diff(before, after)) == changes
+    assert diff(before, after) == changes
 
 
 @given(JSON, JSON)
 def test_only_different_values_have_differences(before: Any, after: Any) -> None:
     same = repr(before) == repr(after)
     if same:
-        assert list(diff(before, after)) == []
+        assert diff(before, after) == []
     if before != after:
-        assert list(diff(before, after))
+        assert diff(before, after)
     for change in diff(before, after):
         removed = change.kind == "removed"
         assert resolve(change.pointer, before if removed else after) == (change.before if removed else change.after)
