@@ -81,6 +81,7 @@ async def test_evaluations_beyond_the_bounds_are_refused(
     for method, where, body in (
         ("POST", f"{MAPPING}/preview", costly_mapping(1)),
         ("PUT", f"{MAPPING}/draft", costly_mapping(1)),
+        ("GET", "/v2/definition/identity/diff?from=0&to=applied", None),
     ):
         refused = await client.ask(method, where, body, If_Match='"0"')
         assert (refused.status, refused.body["code"]) == (429, "too_many_evaluations"), where
