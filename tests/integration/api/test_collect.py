@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import os
 import random
 import signal
 import sqlite3
@@ -22,7 +23,7 @@ import pytest_asyncio
 from app.supervisor.broker.server import Broker
 from schemas.messages import MessageBatch
 from tests.integration.api.rig import Answer, Client, service_with_client, until_ready, url_of
-from tests.integration.support.service import TIMEOUT_SECONDS, Service, has
+from tests.integration.support.service import TIMEOUT_SECONDS, TOKEN, Service, has
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -180,7 +181,7 @@ async def test_files_are_uploaded_from_the_command_line(collect_api: CollectApi,
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "app.cli.main", "collect", "typed", *files, "--idempotency-key", "typed"),
             *("--data-dir", str(collect_api.running.settings.data_dir), "--output", "json"),
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env=os.environ | {"ENTREPOT_TOKEN": TOKEN},
         )  # fmt: skip
         output, errors = await process.communicate()
         assert process.returncode == 0, errors.decode()
