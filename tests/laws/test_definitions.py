@@ -8,8 +8,9 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any, get_args
 
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
+from hypothesis.errors import NoSuchExample
 
 from projections.definitions import forgetting, rebuild
 from projections.definitions.definition import Definition, decide, evolve
@@ -329,13 +330,10 @@ def test_lives_get_somewhere() -> None:
         "invalid_body",
     }
 
-    @settings(max_examples=300, phases=[Phase.generate])
-    @given(histories(max_commands=40))
-    def collect(history: DefinitionsHistory) -> None:
+    def is_last(history: DefinitionsHistory) -> bool:
         missing.difference_update(getattr(event, "code", type(event).__name__) for event in history.events)
-        if not missing:
-            raise StopIteration
+        return not missing
 
-    with suppress(StopIteration):
-        collect()
+    with suppress(NoSuchExample):
+        find(histories(max_commands=40), is_last, settings=settings(max_examples=300, phases=[Phase.generate]))
     assert missing == set()

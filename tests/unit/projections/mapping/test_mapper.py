@@ -52,6 +52,14 @@ def test_a_message_is_mapped() -> None:
     assert flights.drain_faults() == {}
 
 
+def test_the_position_counts_the_messages_since_the_faults_were_taken() -> None:
+    people = mapper()
+    positions = [(people.map({}, DEFAULT_TIME), people.position)[1] for _ in range(3)]
+    people.drain_faults()
+    people.map({}, DEFAULT_TIME)
+    assert (positions[2] - positions[0], people.position) == (2, positions[0])
+
+
 def test_the_identity_of_the_lowest_rank_is_the_key() -> None:
     people = mapper(
         identities=[
