@@ -65,9 +65,9 @@ class SettingsToken:
 
 @cache
 def _settings_id(secret: bytes) -> str:
-    """Return an id that is on the topic of sessions, which end when the token changes.
+    """Return an id for the sessions of this token; they end when the token changes.
 
-    Slow on purpose: a person may have chosen the token, and nobody shall find it from the id.
+    Slow on purpose: the token may be guessable, and the id is on a topic.
     """
     return f"settings-{hashlib.scrypt(secret, salt=b'entrepot settings token', n=2**14, r=8, p=1, dklen=8).hex()}"
 
@@ -154,7 +154,7 @@ def admin_secret(data_dir: Path) -> str:
     return ""
 
 
-def keep_admin_secret(data_dir: Path) -> None:
+def activate_admin_secret(data_dir: Path) -> None:
     """Replace the admin token of the data directory by the pending one, unless another server has."""
     with suppress(FileNotFoundError):
         (data_dir / PENDING_ADMIN_FILE).replace(data_dir / ADMIN_FILE)

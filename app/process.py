@@ -1,4 +1,4 @@
-"""What every process does for itself: it stops on a signal or with its parent, and raises its limit of open files."""
+"""Process basics: stop on a signal or with the parent, and raise the limit of open files."""
 
 import asyncio
 import ctypes

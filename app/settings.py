@@ -36,7 +36,9 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="ENTREPOT_", env_ignore_empty=True, extra="ignore", frozen=True)
 
-    data_dir: Path = Field(default=Path("data"), description="directory of the broker, the read store and the tokens")
+    data_dir: Path = Field(
+        default=Path("data"), description="directory of the embedded broker, the read store, the keys and the logs"
+    )
     bootstrap_servers: str = Field(
         default="", description="external Kafka cluster, host:port[,host:port]; empty: start the embedded broker"
     )
@@ -86,18 +88,18 @@ class Settings(BaseSettings):
         default=4,
         ge=1,
         le=1000,
-        description="how many imports a runner runs concurrently, and as many exports and enrichments; further "
-        "ones wait for a free slot",
+        description="maximum number of concurrent runs in a runner for each kind of job (import, export, "
+        "enrichment); further runs wait for a free slot",
     )
     source_timeout_seconds: int = Field(
         default=60,
         ge=1,
         le=86_400,
-        description="a run is retried later, from its cursor, if its source delivers for so long neither a batch nor "
-        "the least rate",
+        description="seconds in which a source must deliver a batch or reach the minimum rate; otherwise its run is "
+        "retried later, from its cursor",
     )
     source_bytes_per_second: int = Field(
-        default=1024, ge=1, le=1024**3, description="the least rate of a source, on average over that time"
+        default=1024, ge=1, le=1024**3, description="minimum rate of a source, averaged over that timeout"
     )
     max_concurrent_uploads: int = Field(
         default=4,

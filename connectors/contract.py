@@ -74,11 +74,10 @@ class Limits:
     record_bytes: int = 8 * 1024 * 1024
     http_timeout_seconds: float = 60.0
     batch_seconds: float = 10.0  # afterwards the complete records of a slow source are yielded
-    source_timeout_seconds: float = 60.0  # the runner gives up on a source without a batch or the least rate
-    source_bytes_per_second: int = 1024  # the least rate
-    received: Callable[[int], None] = (
-        _ignore  # call it with the bytes of a source as they arrive; else only batches count
-    )
+    source_timeout_seconds: float = 60.0  # the runner gives up on a source without a batch or the minimum rate
+    source_bytes_per_second: int = 1024  # the minimum rate
+    # Call it with the number of bytes of a source as they arrive; otherwise only batches count as progress.
+    received: Callable[[int], None] = _ignore
     clock: Callable[[], float] = time.time  # seconds since 1970; the reference for future timestamps
     recurring: bool = False  # the job runs again: an incomplete record at the end can wait for the next pass
 

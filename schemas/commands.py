@@ -190,7 +190,7 @@ class ReportRateLimit(Command):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportQueued(Command):
-    """Report that a run waits for a free slot, or no longer (`queued=False`)."""
+    """Report that a run is waiting for a free slot, or no longer waits (`queued=False`)."""
 
     run: int
     queued: bool

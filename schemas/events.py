@@ -92,7 +92,7 @@ class JobProgressed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobQueued(Event):
-    """Run `run` waits for a free slot, for seconds already; shorter waits are not reported."""
+    """Run `run` has waited for a free slot for at least five seconds; shorter waits are not reported."""
 
     run: int
 

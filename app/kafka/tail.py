@@ -48,7 +48,7 @@ class Tail:
         self._positions: dict[int, int] = {}
         self._clock = clock
         self._connected = False
-        self._current_at = -math.inf  # when the topic had no record that is not taken
+        self._current_at = -math.inf  # the last time at which every record was known to be delivered
         self._caught_up = asyncio.Event()
         self._polled = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -70,7 +70,7 @@ class Tail:
 
     @property
     def age(self) -> float:
-        """The seconds since the topic is known to have had no record that is not taken; infinite until `complete`.
+        """The seconds since every record of the topic was known to be delivered; infinite until `complete`.
 
         A consumer can't tell a topic without new records from a broker that is away, so the tail asks the broker for
         the end of the topic every second.

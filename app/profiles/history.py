@@ -1,14 +1,14 @@
 """The raw messages behind a profile, and the profile at an earlier time: mapped and folded again, by the same rules.
 
-Messages are read in chunks, in the order of the raw topics, and evaluated by the caller's evaluator.
+Messages are read in chunks, in the order of the raw topics. The caller decides in which process they are evaluated.
 """
 
 from bisect import bisect_right
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple
 
 from aiokafka import TopicPartition
 
@@ -33,7 +33,7 @@ READ_TIMEOUT_MS: Final = 2_000
 
 
 class HistoryTooLargeError(Exception):
-    """The profile has more messages than one response may read. Narrow the request, or read the topics."""
+    """The profile has too many messages for one request. Read the topics instead."""
 
 
 class Reference(NamedTuple):
@@ -46,12 +46,7 @@ class Reference(NamedTuple):
     rules_offset: int
 
 
-class Evaluator(Protocol):
-    """Calls functions, possibly in another process."""
-
-    async def call(self, function: Any, *arguments: Any) -> Any:
-        """Return the result of a function."""
-        ...
+Call = Callable[..., Awaitable[Any]]  # calls a function with arguments, possibly in another process
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +99,7 @@ class ProfileHistory:
         return sorted(references)
 
     async def page(
-        self, evaluator: Evaluator, references: Sequence[Reference], after: Reference | None, limit: int
+        self, call: Call, references: Sequence[Reference], after: Reference | None, limit: int
     ) -> tuple[list[SourceMessage], Reference | None]:
         """Return messages behind a reference, by time, and the last reference that was read if more follow.
 
@@ -113,14 +108,12 @@ class ProfileHistory:
         remaining = references[bisect_right(references, after) if after else 0 :]
         async with aclosing(self._chunks(remaining, limit)) as chunks:
             async for chunk, end in chunks:
-                messages = await self._mapped(evaluator, chunk)
+                messages = await self._mapped(call, chunk)
                 messages.sort(key=lambda message: (message.at, message.raw.message_id))
                 return messages, remaining[end - 1] if end < len(remaining) else None
         return [], None
 
-    async def as_of(
-        self, evaluator: Evaluator, references: Sequence[Reference], key: str, at: int, rules: Rules
-    ) -> Node:
+    async def as_of(self, call: Call, references: Sequence[Reference], key: str, at: int, rules: Rules) -> Node:
         """Return the root of `key` after the messages up to `at`.
 
         Raises:
@@ -133,10 +126,10 @@ class ProfileHistory:
         async with aclosing(self._chunks(references, CHUNK_MESSAGES)) as chunks:
             async for chunk, _ in chunks:
                 mapped = MappedMessages()
-                for message in await self._mapped(evaluator, chunk):
+                for message in await self._mapped(call, chunk):
                     if message.at <= at:
                         _add(mapped, message)
-                nodes = await evaluator.call(settle, mapped, nodes, max_identities)
+                nodes = await call(settle, mapped, nodes, max_identities)
         node = nodes[key]
         while node.parent:
             node = nodes[node.parent]
@@ -171,13 +164,13 @@ class ProfileHistory:
         source = source_of(await self._rules_at(reference.rules_offset), raw.stream)
         return None if source is None else _Unmapped(reference, source, raw.job_id, raw.message(number))
 
-    async def _mapped(self, evaluator: Evaluator, chunk: Sequence[_Unmapped]) -> list[SourceMessage]:
+    async def _mapped(self, call: Call, chunk: Sequence[_Unmapped]) -> list[SourceMessage]:
         messages: list[SourceMessage] = []
         forgotten = self._rules.rules.forgotten
         for source, group in groupby(chunk, key=lambda message: message.source):
             unmapped = list(group)
             lines = [(message.raw.line, message.raw.at) for message in unmapped]
-            sample = await evaluator.call(map_messages, source, lines)
+            sample = await call(map_messages, source, lines)
             for message, result in zip(unmapped, sample.results, strict=True):
                 if result is None or isinstance(result, UnreadableMessageError):
                     continue

@@ -1,4 +1,4 @@
-"""Futures of the events that commands lead to. Knows no topics."""
+"""Futures that are resolved by key, such as the id of a command. Independent of topics."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,7 @@ E = TypeVar("E")
 
 
 class CommandWaiters(Generic[E]):
-    """Waiters by command id. The events of the latest commands are remembered for waiters that come late."""
+    """Waiters by key. The latest results are remembered for late waiters."""
 
     def __init__(self, max_remembered: int = MAX_REMEMBERED) -> None:
         self._max_remembered = max_remembered

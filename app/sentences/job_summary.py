@@ -19,7 +19,7 @@ def _status(job: Job) -> str:  # noqa: PLR0911  # one line for each phase, close
     match phase:
         case Running():
             done = f": {counts_in_words(job.pass_counts)} in this sync" if job.pass_counts.read else ""
-            queued = f"; waits for a free slot since {clock(phase.queued_at)}" if phase.queued_at else ""
+            queued = f"; waiting for a free slot since {clock(phase.queued_at)}" if phase.queued_at else ""
             return f"Running since {clock(phase.since)}{done}{queued}{_errors(job)}."
         case Sleeping():
             reason = SLEEP_REASONS.get(phase.reason, phase.reason)

@@ -41,13 +41,13 @@ class UnreadableSecret(CodedError):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SecretBinding:
     """What a sealed value belongs to: the owner, and a field of it as a JSON pointer. It opens in no other place."""
 
     owner: str
     field: str
 
-    def bound_to(self, key_id: str, version: str) -> bytes:
+    def associated_data(self, key_id: str, version: str) -> bytes:
         """Return the associated data of the ciphertext."""
         return canonical_json([self.owner, self.field, key_id, version]).encode()
 
@@ -89,11 +89,11 @@ class SealingKey:
         """The id of the master key."""
         return hashlib.sha256(self.public).hexdigest()[:16]
 
-    def seal(self, value: bytes, place: Place) -> Sealed:
+    def seal(self, value: bytes, binding: SecretBinding) -> Sealed:
         """Seal a value, as a new version, for one place."""
         version, data_key, nonce = uuid4().hex, AESGCM.generate_key(DATA_KEY_BITS), os.urandom(NONCE_BYTES)
         wrapped = _SUITE.encrypt(data_key, X25519PublicKey.from_public_bytes(self.public), info=DATA_KEY_INFO)
-        ciphertext = AESGCM(data_key).encrypt(nonce, value, place.bound_to(self.key_id, version))
+        ciphertext = AESGCM(data_key).encrypt(nonce, value, binding.associated_data(self.key_id, version))
         return Sealed(self.key_id, version, wrapped + nonce + ciphertext)
 
 
@@ -110,7 +110,7 @@ class MasterKey:
         """The id of the master key: it identifies the key and reveals nothing of it."""
         return self.sealing_key.key_id
 
-    def open(self, sealed: Sealed, place: Place) -> Secret[bytes]:
+    def open(self, sealed: Sealed, binding: SecretBinding) -> Secret[bytes]:
         """Return a value that was sealed to this key for this place.
 
         Raises:
@@ -120,7 +120,7 @@ class MasterKey:
         wrapped, rest = sealed.box[:WRAPPED_BYTES], sealed.box[WRAPPED_BYTES:]
         try:
             data_key = _SUITE.decrypt(wrapped, self._private, info=DATA_KEY_INFO)
-            associated = place.bound_to(sealed.key_id, sealed.version)
+            associated = binding.associated_data(sealed.key_id, sealed.version)
             return Secret(AESGCM(data_key).decrypt(rest[:NONCE_BYTES], rest[NONCE_BYTES:], associated))
         except (InvalidTag, ValueError) as error:
-            raise UnreadableSecret("secret_unreadable", {"pointer": place.field}) from error
+            raise UnreadableSecret("secret_unreadable", {"pointer": binding.field}) from error

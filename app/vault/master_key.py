@@ -1,6 +1,6 @@
 """The file of the master key: one key a line, in Base64. The first one seals, all of them open.
 
-Only the supervisor and `entrepot master-key --create` create a key; the runner reads it, and no other role does.
+Only `entrepot up` and `entrepot master-key` create a key. The runner reads it; no other role does.
 """
 
 import os
@@ -13,7 +13,7 @@ from typing import Final
 
 from app.data_dir import write_private
 from app.settings import Settings
-from app.vault.cipher import MASTER_KEY_BYTES, MasterKey, MasterKeyMissing, Place, Sealed
+from app.vault.cipher import MASTER_KEY_BYTES, MasterKey, MasterKeyMissing, Sealed, SecretBinding
 from app.vault.secret import Secret
 
 MASTER_KEY_FILE: Final = "master-key"
@@ -39,7 +39,7 @@ class KeyRing:
         """The key that new values are sealed to."""
         return next(iter(self.keys.values()), None)
 
-    def open(self, sealed: Sealed, place: Place) -> Secret[bytes]:
+    def open(self, sealed: Sealed, binding: SecretBinding) -> Secret[bytes]:
         """Return a sealed value.
 
         Raises:
@@ -49,7 +49,7 @@ class KeyRing:
         """
         if sealed.key_id not in self.keys:
             raise MasterKeyMissing("master_key_missing", {"key": sealed.key_id})
-        return self.keys[sealed.key_id].open(sealed, place)
+        return self.keys[sealed.key_id].open(sealed, binding)
 
 
 def no_keys() -> KeyRing:

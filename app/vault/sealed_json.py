@@ -1,19 +1,19 @@
 """Sealed values in JSON objects: `{"$sealed": …, "shown": …}` stands for a value, with its masked form beside it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Final
 
 import orjson
 
-from app.vault.cipher import Place, Sealed, SealingKey, UnreadableSecret
+from app.vault.cipher import Sealed, SealingKey, SecretBinding, UnreadableSecret
 from app.vault.secret import Secret
 from connectors.redaction import MASK
-from schemas.json_values import canonical_json, json_levels, json_pointer
+from schemas.json_values import canonical_json, json_pointer
 
 SEALED: Final = "$sealed"
 SHOWN: Final = "shown"
 
-Open = Callable[[Sealed, Place], Secret[bytes]]
+Open = Callable[[Sealed, SecretBinding], Secret[bytes]]
 
 
 def job_owner(job_id: str) -> str:
@@ -24,16 +24,6 @@ def job_owner(job_id: str) -> str:
 def is_sealed(value: Any) -> bool:
     """Whether a JSON value stands for a sealed one."""
     return isinstance(value, dict) and value.keys() == {SEALED, SHOWN}
-
-
-def sealed_values(value: Any) -> Iterator[Sealed]:
-    """Yield the sealed values in a JSON value.
-
-    Raises:
-        UnreadableSecret: one is damaged.
-
-    """
-    return (Sealed.from_json(node[SEALED]) for level in json_levels(value) for node in level if is_sealed(node))
 
 
 def shown_form(value: Any) -> Any:
@@ -52,7 +42,7 @@ def seal_secrets(value: Any, shown: Any, key: SealingKey, owner: str) -> Any:
         if isinstance(node, list) and isinstance(masked, list) and len(node) == len(masked):
             return [seal(item, masked[index], (*path, index)) for index, item in enumerate(node)]
         plain = canonical_json(node).encode()
-        return {SEALED: key.seal(plain, Place(owner, json_pointer(*path))).to_json(), SHOWN: masked}
+        return {SEALED: key.seal(plain, SecretBinding(owner, json_pointer(*path))).to_json(), SHOWN: masked}
 
     return seal(value, shown, ())
 
@@ -66,12 +56,12 @@ def open_secrets(value: Any, open_: Open, owner: str) -> Any:
     """
 
     def plain(node: dict[str, Any], path: tuple[str | int, ...]) -> Any:
-        place = Place(owner, json_pointer(*path))
-        secret = open_(Sealed.from_json(node[SEALED]), place)
+        binding = SecretBinding(owner, json_pointer(*path))
+        secret = open_(Sealed.from_json(node[SEALED]), binding)
         try:
             return orjson.loads(secret.reveal())
         except orjson.JSONDecodeError:
-            raise UnreadableSecret("secret_unreadable", {"pointer": place.field}) from None
+            raise UnreadableSecret("secret_unreadable", {"pointer": binding.field}) from None
 
     return _map_sealed(value, plain, ())
 

@@ -319,7 +319,7 @@ async def test_a_profile_with_large_source_messages_is_explained_in_pages(tmp_pa
                 last, count = None, 0
                 for _ in range(5):
                     async with pool.evaluator(lambda: False) as evaluator:
-                        (shown,), last = await history.page(evaluator, references, last, 100)
+                        (shown,), last = await history.page(evaluator.call, references, last, 100)
                     count += len(shown.raw.line) > 14 * MEGABYTE
                 assert (count, last) == (5, None)
         finally:

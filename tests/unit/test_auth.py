@@ -15,10 +15,10 @@ from app.auth import (
     Caller,
     Sessions,
     SettingsToken,
+    activate_admin_secret,
     admin_secret,
     drop_pending_admin_secret,
     form_token,
-    keep_admin_secret,
     pending_admin_secret,
 )
 from schemas.access import ROLES, AccessRecord, AccessRole, BrowserSession, SignInCode
@@ -129,8 +129,8 @@ def test_the_admin_token_waits_in_a_private_file(tmp_path: Path) -> None:
     assert re.fullmatch(r"ent_[\w-]{43}", secret)
     assert pending_admin_secret(tmp_path) == secret, "another server uses the same"
     assert admin_secret(tmp_path) == ""
-    keep_admin_secret(tmp_path)
-    keep_admin_secret(tmp_path)
+    activate_admin_secret(tmp_path)
+    activate_admin_secret(tmp_path)
     assert admin_secret(tmp_path) == secret
     assert [path.name for path in tmp_path.iterdir()] == ["admin-token"]
     assert stat.S_IMODE((tmp_path / "admin-token").stat().st_mode) == 0o600

@@ -25,10 +25,10 @@ MAX_MAPPINGS: Final = 100
 MAX_NOTE_CHARACTERS: Final = 1_000
 OriginKind = Literal["job", "upload", "no_messages", "no_such_job"]
 NO_MESSAGES: Final = "the job has sent no messages, so no profile depends on it"
-UNKNOWN: Final = "no job has this id, and no upload with this id has sent messages"
+UNKNOWN_ORIGIN: Final = "no job has this id, and no upload with this id has sent messages"
 UNUSABLE: Final[Mapping[OriginKind, str]] = {
     "no_messages": NO_MESSAGES,
-    "no_such_job": UNKNOWN,
+    "no_such_job": UNKNOWN_ORIGIN,
 }
 ALONE: Final = frozenset({"previous", "note"})
 
@@ -37,14 +37,14 @@ JobId = Annotated[str, Field(min_length=1, max_length=MAX_JOB_ID)]
 JobIds = Annotated[tuple[JobId, ...], Field(max_length=100), ITEM_LIMIT]
 
 
-class Origin(NamedTuple):
+class MessageOrigin(NamedTuple):
     """The origin of the messages with an id, and the job with that id if there is one."""
 
     kind: OriginKind
     job: Job | None
 
 
-NO_ORIGIN: Final = Origin("no_such_job", None)
+NO_ORIGIN: Final = MessageOrigin("no_such_job", None)
 
 
 class RebuildBody(Body):
@@ -173,7 +173,7 @@ async def _job_errors(call: RequestContext[Any, Any], body: RebuildBody, live: S
     ]
 
 
-async def origins_of(call: RequestContext[Any, Any], job_ids: Collection[str]) -> Mapping[str, Origin]:
+async def origins_of(call: RequestContext[Any, Any], job_ids: Collection[str]) -> Mapping[str, MessageOrigin]:
     """Return the origin of the messages with each id. An upload of `/collect/json` is no job: its id is a UUID.
 
     Raises:
@@ -189,11 +189,11 @@ async def origins_of(call: RequestContext[Any, Any], job_ids: Collection[str]) -
     return {job_id: NO_ORIGIN if job_id in unknown else origin for job_id, origin in origins.items()}
 
 
-async def _origin_of(call: RequestContext[Any, Any], job_id: str) -> Origin:
+async def _origin_of(call: RequestContext[Any, Any], job_id: str) -> MessageOrigin:
     if not is_job_id(job_id):
         return NO_ORIGIN
     job = await call.api.store.jobs.get(job_id)
     if job is None:
-        return Origin("upload", None) if is_uuid(job_id) else NO_ORIGIN
+        return MessageOrigin("upload", None) if is_uuid(job_id) else NO_ORIGIN
     has_messages = job.total_counts.accepted or await call.api.store.lanes.mapped(job_id)
-    return Origin("job" if has_messages else "no_messages", job)
+    return MessageOrigin("job" if has_messages else "no_messages", job)

@@ -12,7 +12,7 @@ from app.api.definitions.definitions import active_versions, check_loaded
 from app.api.definitions.rebuild_requests import (
     MAX_NOTE_CHARACTERS,
     NO_MESSAGES,
-    UNKNOWN,
+    UNKNOWN_ORIGIN,
     RebuildBody,
     active_rules,
     origins_of,
@@ -87,7 +87,7 @@ async def undo_job(call: RequestContext[Query, None]) -> web.Response:
     job_id = call.path("job_id")
     origin, job = (await origins_of(call, (job_id,)))[job_id]
     if origin == "no_such_job":
-        raise ApiProblem(404, origin, f"{job_id}: {UNKNOWN}")
+        raise ApiProblem(404, origin, f"{job_id}: {UNKNOWN_ORIGIN}")
     if origin == "no_messages":
         raise ApiProblem(409, origin, f"{NO_MESSAGES}: there is nothing to undo", more={"allowed": []})
     message = "started"

@@ -55,6 +55,6 @@ def _full_disk(error: BaseException, settings: Settings) -> str | None:
 
 
 def _is_broker_full(settings: Settings) -> bool:
-    """Whether the embedded broker has no space left: it stops to answer, and names no cause."""
+    """Whether the embedded broker has no space left: it stops responding without naming a cause."""
     is_embedded = (settings.data_dir / BROKER_DIR).exists()
     return is_embedded and shutil.disk_usage(settings.data_dir).free < MIN_FREE_BYTES

@@ -49,13 +49,13 @@ class ForgettingView(ForgettingItem):
     """A forgetting with its identities, and with what it waits for."""
 
     key_hashes: Annotated[list[str], Field(description="SHA-256 of `kind:value` of each identity")]
-    waiting_for: Annotated[list[str], Field(description="raw partitions whose lane does not exclude them yet")]
+    waiting_for: Annotated[list[str], Field(description="raw partitions whose lane has not confirmed the rule yet")]
 
 
 ROUTES: Final = Routes("profiles", "/v2")
 FORGOTTEN: Final = ResponseSpec("the forgetting: it has ended", ForgettingView)
 UNDER_WAY: Final = ResponseSpec(
-    "under way; ask for its state",
+    "in progress; poll `Location`",
     AcceptedCommand,
     status=202,
     headers=("Location",),

@@ -56,7 +56,7 @@ async def get_profile(call: RequestContext[ProfileQuery, None]) -> web.Response:
         return respond(call, profile_view(root, rules))
     async with _evaluating(call) as evaluator:
         references = await call.api.history.references(reader, root.identities())
-        then = await call.api.history.as_of(evaluator, references, key, micros(call.query.as_of), rules)
+        then = await call.api.history.as_of(evaluator.call, references, key, micros(call.query.as_of), rules)
     if not then.registers and not then.edges:
         raise not_found("profile", shown_key(key), f" as of {call.query.as_of.isoformat()}")
     return respond(call, profile_view(then, rules))
@@ -86,7 +86,7 @@ async def explain_profile(call: RequestContext[ExplainQuery, None]) -> web.Respo
     root = await _profile_root(reader, key)
     async with _evaluating(call) as evaluator:
         references = await call.api.history.references(reader, root.identities())
-        page, last = await call.api.history.page(evaluator, references, after, query.limit)
+        page, last = await call.api.history.page(evaluator.call, references, after, query.limit)
     profile = profile_view(root, call.api.rules.of(reader.generation))
     messages = [message_view(message) for message in page]
     return respond_page(

@@ -1,7 +1,7 @@
 """Access: authenticates callers, and opens and ends browser sessions. Any number of servers share tokens and sessions.
 
 Tokens are definitions, folded by the catalog; sessions and sign-in codes are folded here. A server that may have missed
-a revocation answers 503 instead of yes. Only the admin token of the settings needs no log: it works during an outage.
+a revocation responds 503 instead of accepting a caller. Only the admin token of the settings works during an outage.
 """
 
 import asyncio
@@ -22,11 +22,11 @@ from app.auth import (
     CallerKind,
     Sessions,
     SettingsToken,
+    activate_admin_secret,
     admin_secret,
     digest_key_of,
     drop_pending_admin_secret,
     hash_of,
-    keep_admin_secret,
     new_secret,
     pending_admin_secret,
 )
@@ -270,7 +270,7 @@ class AdminToken:
             if self._is_valid(admin_secret(self._data_dir)):
                 drop_pending_admin_secret(self._data_dir)
             elif await self._create(secret_hash):
-                keep_admin_secret(self._data_dir)
+                activate_admin_secret(self._data_dir)
             self.is_settled = True
         except Exception:
             _log.exception("no admin token could be created in %s", self._data_dir)

@@ -40,8 +40,8 @@ async def livez(call: RequestContext[Query, None]) -> web.Response:
 async def readyz(call: RequestContext[Query, None]) -> web.Response:
     """Report whether requests and commands can be processed."""
     parts = await call.api.cluster.parts(call.api.tail.positions)
-    parts["events"] = "ok" if call.api.tail.alive else "jobs.events is not read, or its end is unknown"
-    parts["definitions"] = "ok" if call.api.catalog.alive else "definitions.events is not read, or its end is unknown"
+    parts["events"] = "ok" if call.api.tail.alive else "not up to date with jobs.events"
+    parts["definitions"] = "ok" if call.api.catalog.alive else "not up to date with definitions.events"
     parts["access"] = _access(call.api)
     parts["commands"] = "ok" if call.api.gateway.connected else "the producer is not connected yet"
     parts["store"] = await _store(call.api)
@@ -52,7 +52,7 @@ async def readyz(call: RequestContext[Query, None]) -> web.Response:
 
 def _access(api: Services) -> str:
     if not api.access.is_current:
-        return "access.sessions or definitions.events is not read, or its end is unknown"
+        return "not up to date with access.sessions or definitions.events"
     return "ok" if api.access.admin_token.is_settled else "the admin token is not valid yet"
 
 

@@ -71,7 +71,7 @@ def worker(role: str, *, supervised: bool) -> None:
     """Run one ROLE until SIGTERM or Ctrl-C; it finishes and commits its batch before it exits.
 
     Roles: api, control, runner, lane-realtime, lane-backfill, profiles, rebuild. Their settings are ENTREPOT_*
-    (docs/operations.md); a runner has ENTREPOT_MAX_CONCURRENT_RUNS slots for jobs of a kind, and gives up on a source
+    (docs/operations.md); a runner has ENTREPOT_MAX_CONCURRENT_RUNS slots for each kind of job, and gives up on a source
     that is slower than ENTREPOT_SOURCE_BYTES_PER_SECOND for ENTREPOT_SOURCE_TIMEOUT_SECONDS.
 
     Exit codes: 0 stopped by a signal; 6 cannot reach Kafka or the database; 70 aborted to preserve exactly-once

@@ -147,12 +147,10 @@ async def check_kafka(settings: Settings) -> Finding:
     """Check the topics of the cluster."""
     try:
         rows = await describe_topics(cluster_of(settings), TOPICS.values())
-    except (ClusterUnreachable, KafkaPasswordError) as error:
-        return Finding(
-            "fail",
-            f"cannot reach Kafka at {error}" if isinstance(error, ClusterUnreachable) else str(error),
-            "start `entrepot up`, or set ENTREPOT_BOOTSTRAP_SERVERS",
-        )
+    except KafkaPasswordError as error:
+        return Finding("fail", str(error))
+    except ClusterUnreachable as error:
+        return Finding("fail", str(error), "start `entrepot up`, or set ENTREPOT_BOOTSTRAP_SERVERS")
     return _topics(rows, settings)
 
 

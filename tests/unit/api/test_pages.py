@@ -58,8 +58,8 @@ def test_a_run_that_waits_for_a_slot_says_so() -> None:
     waiting = replace(JOB, phase=Running(since=AT, queued_at=AT))
     assert job_view(waiting).reason == "no_free_slot"
     text = shown(waiting)
-    assert "waits for a free slot</span>" in text, "beside the status"
-    assert "waits for a free slot since" in text, "in the summary"
+    assert "waiting for a free slot</span>" in text, "beside the status"
+    assert "waiting for a free slot since" in text, "in the summary"
     assert "free slot" not in shown(JOB)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from app.auth import keep_admin_secret, pending_admin_secret
+from app.auth import activate_admin_secret, pending_admin_secret
 from app.cli.main import main
 from app.cli.service.doctor import Finding, check_permissions
 from app.settings import Settings
@@ -36,7 +36,7 @@ def test_the_doctor_reports_exposed_files_and_the_command_that_restricts_them(tm
     assert permissions_of(data_dir).level == "ok", "not created yet"
     data_dir.mkdir(mode=0o700)
     pending_admin_secret(data_dir)
-    keep_admin_secret(data_dir)
+    activate_admin_secret(data_dir)
     pending_admin_secret(data_dir)
     assert permissions_of(data_dir).level == "ok"
     for name, mode in (("", 0o750), ("admin-token", 0o644), ("admin-token.new", 0o602)):

@@ -1,4 +1,4 @@
-"""A source is given up when it delivers neither a batch nor the least rate, and a batch that hangs is left behind."""
+"""A source is given up when it delivers neither a batch nor the minimum rate, and a batch that hangs is left behind."""
 
 import asyncio
 from collections.abc import AsyncGenerator

@@ -47,7 +47,7 @@ JOB = Job(
             Running(since=AT, queued_at=SOON),
             (
                 "Running since 2026-11-03 14:03:00 UTC: 2,699 read, 2,690 accepted, 9 rejected in this sync; "
-                "waits for a free slot since 2026-11-03 14:05:10 UTC."
+                "waiting for a free slot since 2026-11-03 14:05:10 UTC."
             ),
         ),
         (

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from app.settings import Settings
-from app.vault.cipher import MASTER_KEY_BYTES, MasterKey, MasterKeyMissing, Place
+from app.vault.cipher import MASTER_KEY_BYTES, MasterKey, MasterKeyMissing, SecretBinding
 from app.vault.master_key import MasterKeyFileError, create_master_key, master_key_path, no_keys, read_key_ring
 from app.vault.secret import Secret
 
-PLACE = Place("job/1", "/source")
+BINDING = SecretBinding("job/1", "/source")
 OLD, NEW = b"o" * MASTER_KEY_BYTES, b"n" * MASTER_KEY_BYTES
 
 
@@ -34,17 +34,17 @@ def test_without_a_file_there_are_no_keys(tmp_path: Path) -> None:
 def test_the_first_key_seals_and_all_open(tmp_path: Path) -> None:
     before = read_key_ring(written(tmp_path / "key", OLD))
     assert before.current
-    sealed = before.current.sealing_key.seal(b"value", PLACE)
+    sealed = before.current.sealing_key.seal(b"value", BINDING)
     after = read_key_ring(written(tmp_path / "key", NEW, OLD))
     assert after.current
     assert after.current.key_id == MasterKey(Secret(NEW)).key_id
-    assert after.open(sealed, PLACE).reveal() == b"value"
+    assert after.open(sealed, BINDING).reveal() == b"value"
 
 
 def test_a_missing_key_is_named() -> None:
-    sealed = MasterKey(Secret(OLD)).sealing_key.seal(b"value", PLACE)
+    sealed = MasterKey(Secret(OLD)).sealing_key.seal(b"value", BINDING)
     with pytest.raises(MasterKeyMissing) as missing:
-        no_keys().open(sealed, PLACE)
+        no_keys().open(sealed, BINDING)
     assert missing.value.params == {"key": sealed.key_id}
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.vault.cipher import MASTER_KEY_BYTES, MasterKey, Place, UnreadableSecret
+from app.vault.cipher import MASTER_KEY_BYTES, MasterKey, SecretBinding, UnreadableSecret
 from app.vault.master_key import KeyRing
 from app.vault.sealed_json import SEALED, is_sealed, job_owner, open_secrets, seal_secrets, shown_form
 from app.vault.secret import Secret
@@ -65,7 +65,7 @@ def test_a_sealed_value_does_not_open_in_another_job_or_field() -> None:
 
 def test_a_sealed_text_that_is_no_json_is_unreadable() -> None:
     value = sealed(PLAIN)
-    forged = KEY.sealing_key.seal(b"{", Place(OWNER, "/source")).to_json()
+    forged = KEY.sealing_key.seal(b"{", SecretBinding(OWNER, "/source")).to_json()
     with pytest.raises(UnreadableSecret):
         open_secrets(value | {"source": {SEALED: forged, "shown": ""}}, RING.open, OWNER)
 
