@@ -142,9 +142,11 @@ class Sessions:
 def pending_admin_secret(data_dir: Path) -> str:
     """Return the secret of the admin token that is to become a definition; create it, unless another server has."""
     path = data_dir / PENDING_ADMIN_FILE
-    with suppress(FileExistsError):
-        write_private(path, f"{new_secret()}\n".encode(), replace=False)
-    return path.read_text().strip()
+    while True:
+        with suppress(FileExistsError):
+            write_private(path, f"{new_secret()}\n".encode(), replace=False)
+        with suppress(FileNotFoundError):  # another server has activated it meanwhile
+            return path.read_text().strip()
 
 
 def admin_secret(data_dir: Path) -> str:

@@ -70,14 +70,14 @@ class Redactor:
 
     def __init__(self, configuration: Mapping[str, Any], shown: Mapping[str, Any]) -> None:
         """Know the secrets of a configuration: what differs in its masked form `shown`."""
-        secrets = (secret for value in _masked_texts(configuration, shown) for secret in _secrets_in(value))
+        secrets = (secret for value in masked_texts(configuration, shown) for secret in _secrets_in(value))
         decoded = {_decoded(secret)[0] for secret in secrets}
         self._secrets = tuple(secret for secret in decoded if len(secret) >= MIN_SECRET_CHARACTERS)
 
     def text(self, text: str) -> str:
         """Return a text without secrets; of a very long one the start."""
         masked = redact_text(text[:MAX_TEXT_CHARACTERS])
-        if not self._secrets:
+        if not self._secrets or not masked:
             return masked
         decoded, starts = _decoded(masked)
         spans = sorted(span for secret in self._secrets for span in _occurrences(secret, decoded, starts))
@@ -141,18 +141,18 @@ def _mask_after_sign(part: str) -> str:
     return part[0] + MASK if len(part) > 1 else part
 
 
-def _masked_texts(value: Any, shown: Any) -> Iterator[str]:
+def masked_texts(value: Any, shown: Any) -> Iterator[str]:
     """Yield the texts in a JSON value that differ in its masked form."""
     match value:
         case str() if value != shown:
             yield value
         case dict():
             for name, item in value.items():
-                yield from _masked_texts(item, shown.get(name) if isinstance(shown, Mapping) else None)
+                yield from masked_texts(item, shown.get(name) if isinstance(shown, Mapping) else None)
         case list():
             for index, item in enumerate(value):
                 is_shown = isinstance(shown, list) and index < len(shown)
-                yield from _masked_texts(item, shown[index] if is_shown else None)
+                yield from masked_texts(item, shown[index] if is_shown else None)
         case _:
             pass
 

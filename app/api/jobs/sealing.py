@@ -8,10 +8,11 @@ from app.api.routing.routes import RequestContext
 from app.vault.cipher import SealingKey
 from app.vault.sealed_json import SEALED, SHOWN, is_sealed, job_owner, seal_secrets, shown_form
 from connectors.catalog import connector
-from connectors.redaction import MASK
+from connectors.redaction import MASK, masked_texts
 from projections.json_object import MAX_JSON_BYTES
 from schemas.json_values import canonical_json
 
+MAX_SECRETS: Final = 64  # of a configuration; each takes a fraction of a millisecond to seal, and to search a text for
 NO_KEY: Final = "secrets can't be encrypted: there is no master key; `entrepot doctor` names the cause"
 
 
@@ -28,6 +29,9 @@ async def sealed_configuration(
     assert plugin is not None, "the job type has been found"
     plain = shown_form(configuration)
     shown = dict(plugin.redact(plain))
+    if sum(1 for _ in masked_texts(plain, shown)) > MAX_SECRETS:
+        message = f"a configuration is limited to {MAX_SECRETS} values with secrets"
+        raise invalid([FieldError("/configuration", "too_many_secrets", message)])
     if shown != plain:
         key = await call.api.store.sealing_key.announced()
         if key is None:

@@ -124,10 +124,12 @@ class EvaluatorPool:
                     raise DeadlineExceededError from error
                 raise
             finally:
-                if evaluator.is_busy:
-                    await evaluator.stop()
-                self._idle.append(evaluator)
-                self._slots.release()
+                try:
+                    if evaluator.is_busy:
+                        await evaluator.stop()
+                finally:  # the client may disconnect meanwhile
+                    self._idle.append(evaluator)
+                    self._slots.release()
 
     async def __aenter__(self) -> Self:
         return self

@@ -13,6 +13,7 @@ import uvloop
 from app.api.services.evaluator_pool import (
     MAX_REUSED_BYTES,
     DeadlineExceededError,
+    Evaluator,
     EvaluatorFailedError,
     EvaluatorPool,
     PoolBusyError,
@@ -99,6 +100,31 @@ async def test_the_work_ends_when_its_client_disconnects(pool: EvaluatorPool) ->
     with pytest.raises(asyncio.CancelledError):
         await asked
     assert not processes[0].is_running()
+
+
+async def test_a_disconnect_while_its_evaluator_ends_frees_the_slot(
+    pool: EvaluatorPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ending = asyncio.Event()
+
+    async def stop(evaluator: Evaluator) -> None:
+        evaluator.is_busy = False
+        ending.set()
+        await asyncio.Event().wait()
+
+    async def request() -> None:
+        async with pool.evaluator(connected) as evaluator:
+            evaluator.is_busy = True
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Evaluator, "stop", stop)
+        task = asyncio.create_task(request())
+        await ending.wait()
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+    async with asyncio.timeout(10), pool.evaluator(connected) as evaluator:
+        assert await evaluator.call(os.getpid) != os.getpid()
 
 
 async def test_requests_beyond_the_bounds_are_refused(pool: EvaluatorPool) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from app.api.jobs import edits
 from app.api.jobs.commands import job_refusal_problem
+from app.api.jobs.sealing import MAX_SECRETS
 from app.kafka.memory.cluster import MemoryCluster
 from app.store.tables import sealing_key
 from app.vault.master_key import KeyRing
@@ -88,6 +89,13 @@ def opened(configuration: str, job_id: str) -> Any:
     assert "s3cret" not in configuration
     ring = KeyRing({MASTER_KEY.key_id: MASTER_KEY})
     return open_secrets(orjson.loads(configuration), ring.open, job_owner(job_id))
+
+
+async def test_a_configuration_with_very_many_secrets_is_refused(client: Client) -> None:
+    fields = [f"a://?k{number}" for number in range(MAX_SECRETS)]
+    refused = await client.ask("POST", "/v2/job", new_job(configuration=SECRET | {"fields": fields}))
+    error = refused.body["errors"][0]
+    assert (refused.status, error["pointer"], error["code"]) == (422, "/configuration", "too_many_secrets")
 
 
 async def test_a_secret_that_is_sent_back_as_shown_is_kept(client: Client, api: Api) -> None:
