@@ -126,8 +126,9 @@ class Lane:
             await self._consumer.poll_idle(POLL_TIMEOUT_MS)
             return {}
         wait_ms = POLL_TIMEOUT_MS
-        if self._pending and self._counting is None:
-            wait_ms = max(round(1000 * (self._counted_at + COUNT_INTERVAL_SECONDS - self._steady())), 1)
+        if self._pending:
+            waited = self._steady() - self._counted_at if self._counting is None else 0.0
+            wait_ms = max(round(1000 * (COUNT_INTERVAL_SECONDS - waited)), 1)
         return await self._consumer.read(wait_ms=wait_ms, max_records=MAX_RECORDS)
 
     async def _on_assigned(self, numbers: frozenset[int]) -> Mapping[TopicPartition, int]:
