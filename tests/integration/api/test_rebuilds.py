@@ -190,9 +190,9 @@ async def test_forgetting_during_a_promotion_ends_in_the_next_generation(collect
     finally:
         collect_api.running.signal("rebuild", signal.SIGCONT)
     await until(client, f"/v2/rebuild/{rebuild['id']}", lambda item: item["live"])
-    assert await known(collect_api, "sue") == {}
     forgotten = await until(client, accepted.data["href"], lambda item: item["status"] == "forgotten")
     assert (forgotten["profiles"], forgotten["complete"]) == (1, True)
+    assert await known(collect_api, "sue") == {}
 
 
 async def test_the_command_line_reports_an_impossible_undo(collect_api: CollectApi) -> None:
