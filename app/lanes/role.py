@@ -81,6 +81,7 @@ class Lane:
         # (first raw offset, rules_offset), ascending
         self._rule_changes: dict[TopicPartition, list[tuple[int, int]]] = {}
         self._confirmed = -1  # the offset of the rules that are confirmed for all partitions
+        self._required = 0  # the offset of the oldest rules to map by: earlier owners confirmed them
         self._samples: dict[TopicPartition, FieldSample] = {}
         self._compiled = CompiledRulesCache(rules.at)
         self._pause = PauseFlag(name, store.lanes, steady)
@@ -121,8 +122,11 @@ class Lane:
                 await asyncio.gather(self._counting, return_exceptions=True)
 
     async def _poll(self) -> Mapping[TopicPartition, Sequence[Any]]:
-        """Return the next records; none while the lane is paused: it keeps its partitions and follows the rules."""
-        if await self._pause.is_paused():
+        """Return the next records; none while the lane is paused: it keeps its partitions and follows the rules.
+
+        Return none, too, before it has read all rules that earlier owners of its partitions confirmed.
+        """
+        if self._is_behind() or await self._pause.is_paused():
             await self._consumer.poll_idle(POLL_TIMEOUT_MS)
             return {}
         wait_ms = POLL_TIMEOUT_MS
@@ -139,7 +143,13 @@ class Lane:
             self._samples[partition] = FieldSample(self._name)
             self._rule_changes[partition] = list(await self._store.plane.rules_of(topic, number))
         self._confirmed = -1
+        self._required = max(self._required, await self._store.plane.confirmed(topic, numbers))
+        if self._is_behind():
+            _log.warning("%s waits for rules: offset %d of %d", self._name, self._rules.rules_offset, self._required)
         return {partition: offset for partition, offset in self._counted.items() if partition.partition in numbers}
+
+    def _is_behind(self) -> bool:
+        return self._rules.rules_offset < self._required
 
     async def _on_revoked(self, _numbers: frozenset[int]) -> None:
         await self._count()
@@ -154,6 +164,8 @@ class Lane:
         Then confirm them, forgotten persons included: the updates of all messages that were mapped by older ones are
         sent.
         """
+        if self._is_behind():
+            return
         rules, newest = self._rules.rules, self._rules.rules_offset
         for partition, changes in self._rule_changes.items():
             if changes and (changes[-1][1] == newest or (await self._compiled.at(changes[-1][1])).maps_like(rules)):

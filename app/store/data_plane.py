@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, func, select, update
 
 from app.store.database import Database
 from app.store.tables import applied_rules, confirmed_rules, profile_generations, profile_owners, rebuild_progress
@@ -56,12 +56,27 @@ class PlaneStore:
             return [(int(row.offset), int(row.rules_offset)) for row in rows]
 
     async def confirm_rules(self, topic: str, partitions: Iterable[int], rules_offset: int) -> None:
-        """Record that raw messages are mapped by the rules at `rules_offset` or newer ones from now on."""
+        """Record that raw messages are mapped by the rules at `rules_offset` or newer ones from now on.
+
+        A confirmation of newer rules remains.
+        """
         rows = [{"topic": topic, "partition": number, "rules_offset": rules_offset} for number in partitions]
         insert = self._database.insert(confirmed_rules)
-        keys, newest = confirmed_rules.primary_key.columns, {"rules_offset": insert.excluded.rules_offset}
+        keys, confirmed = confirmed_rules.primary_key.columns, insert.excluded.rules_offset
+        upsert = insert.on_conflict_do_update(
+            index_elements=keys,
+            set_={"rules_offset": confirmed},
+            where=confirmed_rules.c.rules_offset < confirmed,
+        )
         async with self._database.writing() as connection:
-            await connection.execute(insert.on_conflict_do_update(index_elements=keys, set_=newest), rows)
+            await connection.execute(upsert, rows)
+
+    async def confirmed(self, topic: str, partitions: Iterable[int]) -> int:
+        """Return the offset of the newest rules that are confirmed for any of these partitions; 0 when none are."""
+        table = confirmed_rules.c
+        newest = select(func.max(table.rules_offset)).where(table.topic == topic, table.partition.in_(partitions))
+        async with self._database.reading() as connection:
+            return int((await connection.execute(newest)).scalar_one() or 0)
 
     async def unconfirmed(self, rules_offset: int) -> Sequence[tuple[str, int]]:
         """Return the raw partitions (topic, number) whose lane may still map messages by rules before an offset.

@@ -320,6 +320,34 @@ async def test_all_changes_of_the_rules_are_confirmed_also_while_paused(rig: Rig
         await until(confirmed)
 
 
+async def test_a_confirmation_of_newer_rules_remains(rig: Rig) -> None:
+    plane, topic = rig.store.plane, LANES["realtime"].name
+    for rules_offset in (3, 2):
+        await plane.confirm_rules(topic, [0], rules_offset)
+    assert await plane.unconfirmed(3) == []
+    assert [await plane.confirmed(topic, numbers) for numbers in ([0], [0, 1], [1])] == [3, 3, 0]
+
+
+async def test_a_lane_maps_nothing_by_older_rules_than_an_earlier_owner_confirmed(
+    rig: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    plane, topic = rig.store.plane, LANES["realtime"].name
+    await plane.confirm_rules(topic, [0], 3)
+    await rig.send({"email": "a@b.c", "mail": "d@e.f"})
+
+    async def waits() -> bool:
+        return "waits for rules" in caplog.text
+
+    async with rig.lane():
+        await until(waits)
+        await asyncio.sleep(0.05)
+        assert rig.updates() == []
+        await rig.apply("mapping:people", BY_MAIL)
+        await rig.updated(1)
+    assert rig.mapped() == [(0, 3)]
+    assert await plane.rules_of(topic, 0) == [(0, 3)]
+
+
 async def test_messages_are_mapped_by_the_rules_of_their_offset(rig: Rig) -> None:
     await rig.apply("mapping:people", BY_MAIL)
     for offset, rules_offset in ((0, 2), (2, 3)):
