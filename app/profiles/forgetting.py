@@ -7,7 +7,7 @@ is in `definitions.events`, and every step can be repeated, by this process or t
 2. records the hashes of further identities, and starts again; if there are none,
 3. waits until all lanes exclude the identities, and profiles have applied what lanes wrote before that;
 4. searches again, as updates that were pending may have linked further identities, and starts again if they have;
-5. has the node of each identity forget, waits until all have, and reports.
+5. has the node of each identity forget, waits until all have, and reports; other persons are reported meanwhile.
 
 Nothing is dropped before the wait: a node that has forgotten ignores the links of pending updates, by which further
 identities of the person would have been found.
@@ -20,6 +20,7 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -57,6 +58,7 @@ MIN_POLL_INTERVAL: Final = 0.02
 MAX_POLL_INTERVAL: Final = 0.5
 WAIT_TIMEOUT: Final = 5.0  # seconds; then forgettings that are new are handled first
 MAX_PERSONS: Final = 100  # in one step
+MAX_CONFIRMED_KEYS: Final = 100  # in one look-up: each node is decoded with all keys of its person
 MAX_EXTENSIONS: Final = 100  # of one forgetting: later messages could link further identities endlessly
 MAX_HOPS: Final = 3  # from node to node, until all identities of a person are linked
 MAX_RECORD_KEYS: Final = 20_000  # keys in a record, of half a kilobyte at most
@@ -115,6 +117,7 @@ class ForgettingWorker:
         self._keys: dict[str, str] = {}  # of that generation: ranked keys by hash
         self._searched: set[tuple[str, int]] = set()  # ids and seqs of those whose linked identities are recorded
         self._sent: dict[tuple[str, int], frozenset[str]] = {}  # by id and seq: keys that were sent the message
+        self._dropped: dict[tuple[str, int], set[str]] = defaultdict(set)  # by id and seq: keys whose nodes forgot
         self._barrier: Barrier | None = None  # that is not passed yet
 
     async def run(self, owns: Callable[[int], bool]) -> None:
@@ -151,15 +154,18 @@ class ForgettingWorker:
         steps = {_step_of(record) for record in records}
         self._searched &= steps
         self._sent = {step: keys for step, keys in self._sent.items() if step in steps}
-        new = [record for record in records if _step_of(record) not in self._searched]
-        if new and await self._record(reader, new[:MAX_PERSONS]):
-            return True
+        for step in self._dropped.keys() - steps:
+            del self._dropped[step]
         due = [record for record in records if self._is_due(record)]
-        return bool(due) and await self._drop(reader, due)
+        new = [record for record in records if _step_of(record) not in self._searched]
+        has_recorded = bool(new) and await self._record(reader, new[:MAX_PERSONS])
+        has_dropped = bool(due) and await self._drop(reader, due)  # also while new requests keep arriving
+        return has_recorded or has_dropped
 
     def _reset(self, generation: int) -> None:
         self._generation, self._barrier = generation, None
         self._keys, self._searched, self._sent = {}, set(), {}
+        self._dropped.clear()
 
     def _is_live(self) -> bool:
         """Tell whether the generation of the active rules is live; otherwise it is going live."""
@@ -180,20 +186,43 @@ class ForgettingWorker:
         """Drop and report the persons who have no further identities once all pending updates are applied."""
         self._barrier = self._barrier or Barrier(max(record.rules_offset for record in records))
         await self._pass(reader, self._barrier)
-        settled = [record for record in records if record.rules_offset <= self._barrier.rules_offset][:MAX_PERSONS]
+        settled = [record for record in records if record.rules_offset <= self._barrier.rules_offset]
+        settled = sorted(settled, key=lambda record: _step_of(record) in self._sent)[:MAX_PERSONS]  # awaited ones last
         self._barrier = None
         commands, complete = await self._search(reader, settled)
-        dropping: dict[str, int] = {}
         for record, keys in complete:
-            at = micros(record.forgetting.at)
-            await self._send_drop(record, keys, at)
-            dropping |= {key: max(dropping.get(key, 0), at) for key in keys}
-        await _until(partial(_are_dropped, reader, dropping))
+            await self._send_drop(record, keys, micros(record.forgetting.at))
+        if complete:
+            with suppress(TimeoutError, PartitionUnavailable):
+                await _until(partial(self._confirm, reader, complete))
+        dropped = [record for record, keys in complete if self._dropped[_step_of(record)].issuperset(keys)]
         if self._is_live():
             now = self._clock()
-            commands += [ReportForgotten(**_envelope(record.forgetting, "forgotten", now)) for record, _ in complete]
+            commands += [ReportForgotten(**_envelope(record.forgetting, "forgotten", now)) for record in dropped]
         await self._submit(settled, commands)
-        return bool(commands or complete)
+        return bool(commands or dropped)
+
+    async def _confirm(
+        self, reader: GenerationReader, persons: Iterable[tuple[ForgettingRecord, Sequence[str]]]
+    ) -> bool:
+        """Note which nodes have forgotten; return whether all nodes of any person have.
+
+        Small persons go first, and no node is looked up again once it has forgotten: a timeout loses nothing.
+        """
+        smallest_first = sorted(persons, key=lambda person: len(person[1]))
+        pending = [
+            (record, key)
+            for record, keys in smallest_first
+            for key in keys
+            if key not in self._dropped[_step_of(record)]
+        ]
+        for begin in range(0, len(pending), MAX_CONFIRMED_KEYS):
+            chunk = pending[begin : begin + MAX_CONFIRMED_KEYS]
+            nodes = await reader.nodes([key for _, key in chunk])
+            for (record, key), node in zip(chunk, nodes, strict=True):
+                if node and node.forgotten >= micros(record.forgetting.at):
+                    self._dropped[_step_of(record)].add(key)
+        return any(self._dropped[_step_of(record)].issuperset(keys) for record, keys in smallest_first)
 
     async def _send_drop(self, record: ForgettingRecord, keys: Sequence[str], at: int) -> None:
         """Send the node of each identity the message to forget; once, unless a node has come into being since."""
@@ -314,11 +343,6 @@ async def _until(condition: Callable[[], Awaitable[bool]]) -> None:
         while not await condition():
             await asyncio.sleep(interval)
             interval = min(2 * interval, MAX_POLL_INTERVAL)
-
-
-async def _are_dropped(reader: GenerationReader, dropping: Mapping[str, int]) -> bool:
-    nodes = await reader.nodes(list(dropping))
-    return all(node and node.forgotten >= at for node, at in zip(nodes, dropping.values(), strict=True))
 
 
 def _step_of(record: ForgettingRecord) -> tuple[str, int]:

@@ -22,7 +22,7 @@ from app.kafka.producer_record import ProducerRecord
 from app.profile_store.partition_store import PartitionStore
 from app.profiles import forgetting
 from app.profiles.forgetting import ForgettingWorker
-from app.profiles.lookup_client import PartitionUnavailable, ProfilesClient
+from app.profiles.lookup_client import GenerationReader, PartitionUnavailable, ProfilesClient
 from app.records.encoding import encoded
 from projections.definitions.rebuild_spec import RebuildSpec, VersionedBody, spec_text
 from projections.definitions.rules import key_hash
@@ -73,6 +73,23 @@ class CrashingProducer(BatchProducer):
         await super().write(records)
         if is_last:
             raise CrashError
+
+
+class WithholdingProducer(BatchProducer):
+    """Withholds the messages to one partition of the profiles that name an identity."""
+
+    def __init__(self, cluster: MemoryCluster, partition: int, key: str) -> None:
+        super().__init__(cluster)
+        self._target = (UPDATES["realtime"].name, partition)
+        self._key = key.encode()
+        self.withheld: list[ProducerRecord] = []
+
+    async def write(self, records: Iterable[ProducerRecord]) -> None:
+        passed = []
+        for record in records:
+            is_withheld = (record.topic, record.partition) == self._target and self._key in (record.value or b"")
+            (self.withheld if is_withheld else passed).append(record)
+        await super().write(passed)
 
 
 class Rig:
@@ -327,6 +344,54 @@ async def test_a_person_whose_identities_are_being_merged_delays_no_other(rig: R
     await rig.forget("forgetting:ann")
     assert rig.report("forgetting:moved") is None
     await rig.assert_dropped(email, cookie)
+
+
+@pytest.mark.parametrize("max_persons", [1, 100])
+async def test_a_person_whose_nodes_are_slow_delays_no_other_and_keeps_its_progress(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, max_persons: int
+) -> None:
+    monkeypatch.setattr(forgetting, "MAX_PERSONS", max_persons)
+    monkeypatch.setattr(forgetting, "WAIT_TIMEOUT", 0.3)
+    looked_up: list[Sequence[str]] = []
+    nodes = GenerationReader.nodes
+
+    async def observed(reader: GenerationReader, keys: Sequence[str]) -> Any:
+        looked_up.append(keys)
+        return await nodes(reader, keys)
+
+    monkeypatch.setattr(GenerationReader, "nodes", observed)
+    for name in ("ann", "bob"):
+        email, *cookies = person(name)
+        for cookie in cookies:
+            await rig.send(email, cookie)
+        await rig.until_linked(email, *cookies)
+        await rig.request(email, f"forgetting:{name}")
+    keys = person("ann")
+    late = [key for key in sorted(keys) if partition_of_key(key, PARTITIONS) == 1]
+    producer = WithholdingProducer(rig.cluster, 1, keys[0])
+    async with rig.worker(producer) as worker, started(worker._offsets), asyncio.timeout(10):
+        while not rig.report("forgetting:bob"):
+            await worker._try_step()
+        while looked_up[-1] != late:  # the other nodes have forgotten
+            await worker._try_step()
+        assert rig.report("forgetting:ann") is None
+        await rig.record(*producer.withheld)
+        while not rig.report("forgetting:ann"):
+            await worker._try_step()
+    assert len(producer.withheld) == 1, "it is sent once"
+    await rig.assert_dropped(*keys, *person("bob"))
+
+
+async def test_persons_are_dropped_while_new_requests_arrive(rig: Rig) -> None:
+    await rig.request("01:email:ann@x.org", "forgetting:ann")
+    async with rig.worker() as worker, started(worker._offsets):
+        assert await worker.step(), "finds no more"
+        await rig.request("01:email:bob@x.org", "forgetting:bob")
+        async with asyncio.timeout(10):
+            while worker._catalog.get("forgetting:bob") is None:
+                await asyncio.sleep(0)
+        assert await worker.step()
+    assert rig.report("forgetting:ann")
 
 
 async def test_a_partition_that_is_handed_over_is_awaited(tmp_path: Path, cluster: MemoryCluster) -> None:
