@@ -8,7 +8,7 @@ from app.settings import Settings
 
 ADDRESS_FILE: Final = "kafka-address"
 BROKER_DIR: Final = "broker"
-PASSWORD_FILE: Final = "password"  # noqa: S105  # in the directory of the broker
+PASSWORD_FILE: Final = "password"  # noqa: S105  # the name of a file in `BROKER_DIR`
 USER: Final = "entrepot"  # of the embedded broker
 MAX_PASSWORD_BYTES: Final = 1024
 

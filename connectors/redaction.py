@@ -1,6 +1,6 @@
 """Mask the secret parts of URLs: user and password, query and fragment. What is masked in a configuration is sealed.
 
-The path is shown: a secret in it can't be told from a file name.
+The path is shown: a secret in it can't be distinguished from a file name.
 """
 
 import re

@@ -79,7 +79,7 @@ async def _while_valid(call: RequestContext[EventsQuery, None], sending: Corouti
     """Send until the end, or until the token or session of the caller ends, or can't be checked any more."""
 
     async def watch() -> None:
-        while call.api.access.accepts(call.caller):  # noqa: ASYNC110  # expiry and staleness are no events
+        while call.api.access.accepts(call.caller):  # noqa: ASYNC110  # nothing signals an expiry
             await asyncio.sleep(ACCESS_INTERVAL_SECONDS)
 
     tasks = (asyncio.create_task(sending), asyncio.create_task(watch()))

@@ -1,7 +1,8 @@
 """Limits of one API process: bytes of request bodies in memory, concurrent uploads, checks that ask a provider."""
 
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Final
 
 from app.api.http.problems import ApiProblem
@@ -20,8 +21,7 @@ class Admission:
         self._max_bytes = max_bytes
         self._max_uploads = max_uploads
         self._bytes = 0
-        self._uploads = 0
-        self._probes = 0
+        self._taken = Counter[str]()  # slots, by kind
 
     @contextmanager
     def body(self, size: int) -> Iterator[None]:
@@ -40,36 +40,31 @@ class Admission:
         finally:
             self._bytes -= size
 
-    @contextmanager
-    def upload(self) -> Iterator[None]:
+    def upload(self) -> AbstractContextManager[None]:
         """Reserve a slot for a streamed upload while the context is open.
 
         Raises:
             ApiProblem: 429, the limit is reached.
 
         """
-        if self._uploads >= self._max_uploads:
-            detail = f"the limit of {self._max_uploads} concurrent uploads of this process is reached: retry later"
-            raise ApiProblem(429, "too_many_uploads", detail, headers=RETRY_LATER)
-        self._uploads += 1
-        try:
-            yield
-        finally:
-            self._uploads -= 1
+        return self._slot("uploads", self._max_uploads)
 
-    @contextmanager
-    def probe(self) -> Iterator[None]:
+    def probe(self) -> AbstractContextManager[None]:
         """Reserve a slot for a check with a provider while the context is open.
 
         Raises:
             ApiProblem: 429, the limit is reached.
 
         """
-        if self._probes >= MAX_PROBES:
-            detail = f"the limit of {MAX_PROBES} concurrent checks of this process is reached: retry later"
-            raise ApiProblem(429, "too_many_checks", detail, headers=RETRY_LATER)
-        self._probes += 1
+        return self._slot("checks", MAX_PROBES)
+
+    @contextmanager
+    def _slot(self, kind: str, limit: int) -> Iterator[None]:
+        if self._taken[kind] >= limit:
+            detail = f"the limit of {limit} concurrent {kind} of this process is reached: retry later"
+            raise ApiProblem(429, f"too_many_{kind}", detail, headers=RETRY_LATER)
+        self._taken[kind] += 1
         try:
             yield
         finally:
-            self._probes -= 1
+            self._taken[kind] -= 1

@@ -119,7 +119,7 @@ def _reaching_all(role: ProcessRole, settings: Settings) -> int:
     from aiokafka.errors import KafkaError  # noqa: PLC0415  # only imported by a process that runs a role
     from sqlalchemy.exc import DBAPIError  # noqa: PLC0415
 
-    from app.cluster import KafkaPasswordError  # noqa: PLC0415
+    from app.cluster import KafkaPasswordError  # noqa: PLC0415  # loads the Kafka client, as the role does
     from app.kafka.topics import ClusterUnreachable, TopicsError  # noqa: PLC0415
 
     try:

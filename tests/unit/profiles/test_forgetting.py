@@ -274,7 +274,7 @@ async def test_hashes_are_recorded_before_data_is_dropped_and_no_event_has_a_key
 
 
 async def test_an_unknown_person_is_forgotten(rig: Rig) -> None:
-    await rig.request("05:cookie:nobody")
+    await rig.request("05:cookie:unknown")
     await rig.forget()
     report = rig.report()
     assert report
