@@ -1,4 +1,4 @@
-"""Process basics: stop on a signal or with the parent, and raise the limit of open files."""
+"""Process basics: the wall clock, stop on a signal or with the parent, and raise the limit of open files."""
 
 import asyncio
 import ctypes
@@ -6,11 +6,20 @@ import os
 import resource
 import signal
 import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Final
 
 SUFFICIENT_FILES: Final = 4096  # RocksDB, the broker's log segments and connections need most of them
 MAX_FILES: Final = 1024 * 1024  # systems without a hard limit refuse an unlimited soft one
 PR_SET_PDEATHSIG: Final = 1  # of Linux's prctl
+
+Clock = Callable[[], datetime]
+
+
+def utc_now() -> datetime:
+    """Return the current time in UTC."""
+    return datetime.now(UTC)
 
 
 def shutdown_event() -> asyncio.Event:

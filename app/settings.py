@@ -9,7 +9,6 @@ from typing import Annotated, Final, Literal
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from connectors.contract import Limits
 from schemas.topics import DEFAULT_PARTITIONS
 
 DEFAULT_API_PORT: Final = 8470
@@ -227,13 +226,3 @@ class Settings(BaseSettings):
     def snapshots(self) -> str:
         """Return the location of profile snapshots: a URL or the path of a directory."""
         return self.snapshot_url or str(self.data_dir.absolute() / "snapshots")
-
-    def connector_limits(self) -> Limits:
-        """Return the limits of connectors."""
-        return Limits(
-            file_roots=self.file_roots,
-            allow_private_networks=self.allow_private_networks,
-            batch_bytes=self.batch_bytes,
-            source_timeout_seconds=self.source_timeout_seconds,
-            source_bytes_per_second=self.source_bytes_per_second,
-        )

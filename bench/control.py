@@ -7,9 +7,9 @@ from pathlib import Path
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from app.clock import utc_now
-from app.cluster import cluster_of, with_embedded_kafka
+from app.kafka.cluster import cluster_of, with_embedded_kafka
 from app.kafka.topics import ensure_topics
+from app.process import utc_now
 from app.records.envelopes import stamp
 from app.records.partitioning import partition_of
 from app.settings import Settings

@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaProducer
 from confluent_kafka import Producer
 
 from app.cli.service.kafka_config import librdkafka_settings
-from app.cluster import cluster_of
+from app.kafka.cluster import cluster_of
 from app.supervisor.supervisor import RunningService
 from bench.figures import Figure
 from bench.service import TOKEN

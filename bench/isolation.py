@@ -8,7 +8,7 @@ from uuid import uuid4
 import orjson
 from aiokafka import AIOKafkaProducer
 
-from app.cluster import cluster_of
+from app.kafka.cluster import cluster_of
 from app.profiles.lookup_client import ProfilesClient
 from app.store.read_store import ReadStore
 from bench.figures import Figure, percentile

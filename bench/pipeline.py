@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from app.cluster import cluster_of
+from app.kafka.cluster import cluster_of
 from app.profile_store.partition_store import PartitionStore
 from app.supervisor.environment import environment_of
 from bench.baseline import dictionary_seconds

@@ -26,8 +26,8 @@ from aiokafka.errors import KafkaError
 from confluent_kafka import Producer
 
 from app.cli.service.kafka_config import librdkafka_settings
-from app.cluster import cluster_of, with_embedded_kafka
 from app.kafka.clients import KafkaCluster
+from app.kafka.cluster import cluster_of, with_embedded_kafka
 from app.kafka.topics import ensure_topics
 from app.roles import role_named
 from app.settings import Settings

@@ -9,8 +9,8 @@ from uuid import uuid4
 
 from aiokafka import AIOKafkaProducer
 
-from app.cluster import cluster_of
 from app.kafka.clients import KafkaCluster
+from app.kafka.cluster import cluster_of
 from app.rebuild.progress import RebuildProgress
 from app.store.read_store import ReadStore
 from bench.figures import Figure

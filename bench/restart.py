@@ -11,8 +11,8 @@ import orjson
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from app.cluster import cluster_of
 from app.kafka.clients import KafkaCluster
+from app.kafka.cluster import cluster_of
 from app.profile_store.partition_store import PartitionStore
 from app.profile_store.snapshots import Snapshots
 from app.profiles.lookup_client import PartitionUnavailable, ProfilesClient

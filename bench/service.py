@@ -10,8 +10,8 @@ import aiohttp
 import psutil
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
-from app.cluster import cluster_of
 from app.kafka.clients import KafkaCluster
+from app.kafka.cluster import cluster_of
 from app.settings import Settings
 from app.supervisor.broker.server import Broker
 from app.supervisor.supervisor import RunningService, Supervisor

@@ -4,7 +4,7 @@ from typing import Any
 
 import faust
 
-from app.cluster import cluster_of
+from app.kafka.cluster import cluster_of
 from app.kafka.safe_faust.app import connection_of
 from app.settings import Settings
 

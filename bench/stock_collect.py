@@ -6,8 +6,8 @@ import uvloop
 from aiohttp import web
 from aiokafka import AIOKafkaProducer
 
-from app.cluster import cluster_of
 from app.kafka.clients import KafkaCluster
+from app.kafka.cluster import cluster_of
 from app.settings import Settings
 
 TOPIC = "messages.rejected"  # any topic works

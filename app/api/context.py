@@ -15,10 +15,10 @@ from app.api.services.idempotent_writer import IdempotentWriter
 from app.api.services.ingest_producer import IngestProducer
 from app.api.services.lag_monitor import LagMonitor
 from app.api.services.metrics import Metrics
-from app.clock import Clock
 from app.definitions.catalog import DefinitionCatalog
 from app.definitions.rules import RulesReader
 from app.kafka.clients import Cluster
+from app.process import Clock
 from app.profiles.history import ProfileHistory
 from app.profiles.lookup_client import ProfilesClient
 from app.settings import Settings

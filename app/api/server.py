@@ -41,16 +41,16 @@ from app.api.services.ingest_producer import IngestProducer
 from app.api.services.lag_monitor import LagMonitor
 from app.api.services.metrics import new_metrics
 from app.api.system import health, providers, schema_registry, tokens
-from app.clock import Clock, utc_now
-from app.cluster import cluster_of
 from app.data_dir import write_private
 from app.definitions.catalog import DefinitionCatalog
 from app.definitions.rules import RulesReader
 from app.definitions.tail import DefinitionsTail
 from app.kafka.clients import Cluster
-from app.process import raise_file_limit, shutdown_event
+from app.kafka.cluster import cluster_of
+from app.process import Clock, raise_file_limit, shutdown_event, utc_now
 from app.profiles.history import ProfileHistory
 from app.profiles.lookup_client import ProfilesClient
+from app.runner.source_reader import limits_of
 from app.settings import Settings
 from app.store.read_store import ReadStore
 
@@ -115,7 +115,7 @@ async def make_api(
         access=access,
         metrics=metrics,
         cluster=cluster,
-        limits=settings.connector_limits(),
+        limits=limits_of(settings),
         ingest=ingest,
         idempotency=IdempotentWriter(store, ingest, clock),
         rules=rules,

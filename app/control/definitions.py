@@ -10,13 +10,13 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
-from app.clock import Clock
 from app.definitions.tail import read_events
 from app.kafka.clients import Cluster
 from app.kafka.producer_record import ProducerRecord
 from app.kafka.safe_faust.app import Owned, SafeApp
 from app.kafka.safe_faust.batching import AgentEvent, ack, batches
 from app.kafka.safe_faust.publishing import publish
+from app.process import Clock
 from app.records.commands import UnreadableCommandError, decode_definition_command
 from app.records.dead_letters import dead_letter
 from app.records.encoding import encoded

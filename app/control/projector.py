@@ -4,11 +4,11 @@ import logging
 from collections import defaultdict
 from collections.abc import Sequence
 
-from app.clock import Clock
 from app.kafka.producer_record import ProducerRecord
 from app.kafka.safe_faust.app import SafeApp
 from app.kafka.safe_faust.batching import AgentEvent
 from app.kafka.safe_faust.publishing import publish
+from app.process import Clock
 from app.records.dead_letters import dead_letter
 from app.sentences.sentence import sentence_of
 from app.store.models import EventRecord

@@ -9,17 +9,17 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from app.clock import Clock, utc_now
-from app.cluster import cluster_of
 from app.control.definitions import add_definitions
 from app.control.projector import project
 from app.control.rebuild_views import heal_views
+from app.kafka.cluster import cluster_of
 from app.kafka.producer_record import ProducerRecord
 from app.kafka.safe_faust.app import SafeApp, make_table, make_worker_app
 from app.kafka.safe_faust.batching import AgentEvent, ack, batches
 from app.kafka.safe_faust.publishing import publish
 from app.kafka.safe_faust.table import Change
 from app.kafka.safe_faust.worker import run_worker
+from app.process import Clock, utc_now
 from app.records.commands import UnreadableCommandError, decode_job_command
 from app.records.dead_letters import dead_letter
 from app.records.encoding import encoded

@@ -16,20 +16,19 @@ from typing import Any, Final
 
 from aiokafka import TopicPartition
 
-from app.clock import Clock, utc_now
-from app.cluster import cluster_of
 from app.definitions.compiled_rules import CompiledRulesCache
 from app.definitions.rules import RulesReader
 from app.definitions.tail import DefinitionsTail
 from app.kafka.batch_producer import BatchProducer
 from app.kafka.clients import Cluster
+from app.kafka.cluster import cluster_of
 from app.kafka.group_consumer import GroupConsumer
 from app.kafka.safe_faust.latch import Latch
 from app.lanes.chunk import MappingChunk
 from app.lanes.field_sampler import FieldSample
 from app.lanes.pause import PauseFlag
 from app.lanes.pending_counts import PendingCounts
-from app.process import shutdown_event
+from app.process import Clock, shutdown_event, utc_now
 from app.settings import Settings
 from app.store.models import JobMapped, StreamDelta
 from app.store.read_store import ReadStore

@@ -29,11 +29,11 @@ from typing import Any, Final
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
-from app.clock import Clock
 from app.definitions.forgetting_catalog import ForgettingCatalog, ForgettingRecord
 from app.definitions.rules import RulesReader
 from app.kafka.clients import Cluster, started
 from app.kafka.producer_record import ProducerRecord
+from app.process import Clock
 from app.profiles.lookup_client import MAX_POINTERS, GenerationReader, PartitionUnavailable, ProfilesClient
 from app.profiles.open_partitions import RecordWriter
 from app.records.encoding import encoded

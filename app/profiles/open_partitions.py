@@ -10,8 +10,8 @@ from typing import Final, Protocol
 
 from aiokafka import TopicPartition
 
-from app.clock import Clock
 from app.kafka.producer_record import ProducerRecord
+from app.process import Clock
 from app.profile_store.partition_store import PartitionStore, Shard
 from app.profiles.partition import ProfilePartition
 from schemas.topics import UPDATES

@@ -17,15 +17,14 @@ from typing import Any, Final
 
 from aiokafka import TopicPartition
 
-from app.clock import Clock, utc_now
-from app.cluster import cluster_of
 from app.definitions.forgetting_catalog import ForgettingCatalog
 from app.definitions.rules import RulesReader
 from app.definitions.tail import DefinitionsTail
 from app.kafka.batch_producer import BatchProducer
 from app.kafka.clients import Cluster
+from app.kafka.cluster import cluster_of
 from app.kafka.group_consumer import GroupConsumer
-from app.process import shutdown_event
+from app.process import Clock, shutdown_event, utc_now
 from app.profile_store.object_store import SnapshotStoreUnavailable
 from app.profile_store.partition_store import Shard
 from app.profile_store.stores import LostLogError, Storage

@@ -15,9 +15,9 @@ from typing import Any, Final, Self
 
 from aiokafka import TopicPartition
 
-from app.clock import Clock
 from app.kafka.clients import Cluster
 from app.lanes.chunk import MappingChunk
+from app.process import Clock
 from app.rebuild.columnar.fold import FoldedRecords, fold_records
 from app.rebuild.raw_reader import WINDOW_BYTES, Bounds, RawReader, Window
 from app.rebuild.stores import RebuildStores

@@ -16,8 +16,8 @@ from typing import Any, Final
 import orjson
 from aiokafka import TopicPartition
 
-from app.clock import Clock
 from app.kafka.clients import Cluster, started
+from app.process import Clock
 from app.profile_store.partition_store import PartitionStore
 from app.profiles.lookup_client import GenerationReader, KeyPage, PartitionUnavailable, ProfilesClient
 from app.profiles.update_consumer import UpdateRecord, decode_update

@@ -17,12 +17,11 @@ from typing import Final
 import pyarrow as pa
 from aiokafka import TopicPartition
 
-from app.clock import Clock, utc_now
-from app.cluster import cluster_of
 from app.kafka.batch_producer import BatchProducer
 from app.kafka.clients import Cluster
+from app.kafka.cluster import cluster_of
 from app.kafka.group_consumer import GroupConsumer
-from app.process import shutdown_event
+from app.process import Clock, shutdown_event, utc_now
 from app.profile_store.snapshots import Snapshots
 from app.profiles.lookup_client import ProfilesClient
 from app.rebuild.builder import RebuildBuilder

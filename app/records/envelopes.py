@@ -4,7 +4,7 @@ import secrets
 from typing import Any
 from uuid import uuid4
 
-from app.clock import Clock
+from app.process import Clock
 from projections.jobs.retry import SEED_BITS
 
 

@@ -13,11 +13,11 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import Final
 
-from app.clock import Clock
 from app.kafka.clients import Cluster
 from app.kafka.partition_reader import LogRecord, PartitionReader, committed_offsets
 from app.kafka.producer_record import ProducerRecord
 from app.kafka.transactions import FencedError, GroupCommit, UnknownOutcomeError
+from app.process import Clock
 from app.records.commands import UnreadableCommandError, decode_job_command
 from app.records.encoding import encoded
 from app.records.envelopes import stamp

@@ -9,8 +9,7 @@ from typing import Any, Final, get_args
 
 from aiokafka.errors import KafkaError
 
-from app.clock import Clock, utc_now
-from app.cluster import cluster_of
+from app.kafka.cluster import cluster_of
 from app.kafka.retries import retry
 from app.kafka.safe_faust.app import Owned, SafeApp, make_table, make_worker_app
 from app.kafka.safe_faust.batching import ack, batches
@@ -18,11 +17,13 @@ from app.kafka.safe_faust.latch import Latch
 from app.kafka.safe_faust.table import Change, StateTable
 from app.kafka.safe_faust.worker import run_worker
 from app.kafka.transactions import FencedError, UnknownOutcomeError
+from app.process import Clock, utc_now
 from app.records.events import decode_event
 from app.records.job_state import decode_seq, encode_job, try_decode_job
 from app.records.partitioning import partition_of
 from app.runner.partition import OwnedPartition, RunnerContext
 from app.runner.slots import Slots
+from app.runner.source_reader import limits_of
 from app.settings import Settings
 from app.vault.master_key import master_key_path, read_key_ring
 from connectors.contract import JobKind
@@ -133,7 +134,7 @@ async def run_runner(settings: Settings, clock: Clock = utc_now) -> int:
         cluster=cluster,
         app_id=APP_ID,
         partitions=settings.partitions,
-        limits=settings.connector_limits(),
+        limits=limits_of(settings),
         clock=clock,
         slots={kind: Slots(settings.max_concurrent_runs) for kind in get_args(JobKind)},
         read_keys=partial(read_key_ring, master_key_path(settings)),

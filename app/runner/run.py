@@ -13,9 +13,9 @@ from typing import Any
 import orjson
 from pydantic import BaseModel, ValidationError
 
-from app.clock import Clock
 from app.kafka.producer_record import ProducerRecord, RecordTooLarge, check_size
 from app.kafka.transactions import FencedError, UnknownOutcomeError
+from app.process import Clock
 from app.records.encoding import encoded
 from app.records.envelopes import stamp
 from app.records.message_batches import MAX_RECORD_PAYLOAD_BYTES, Origin, message_records, reject_records

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Callable
 from dataclasses import replace
 from typing import Any, Final
 
+from app.settings import Settings
 from connectors.contract import Batch, Limits, RetryLater
 
 SLOW_SECONDS: Final = 0.5
@@ -16,6 +17,17 @@ CLOSE_TIMEOUT_SECONDS: Final = 2.0
 Read = Callable[[Limits], AsyncGenerator[Batch, None]]
 
 _log = logging.getLogger(__name__)
+
+
+def limits_of(settings: Settings) -> Limits:
+    """Return the limits of connectors."""
+    return Limits(
+        file_roots=settings.file_roots,
+        allow_private_networks=settings.allow_private_networks,
+        batch_bytes=settings.batch_bytes,
+        source_timeout_seconds=settings.source_timeout_seconds,
+        source_bytes_per_second=settings.source_bytes_per_second,
+    )
 
 
 class Pace:

@@ -9,8 +9,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
-from app.cluster import KafkaPasswordError, cluster_of
 from app.data_dir import prepare_data_dir
+from app.kafka.cluster import KafkaPasswordError, cluster_of
 from app.settings import Settings
 from app.supervisor.restarts import NotStartedError
 

@@ -9,7 +9,7 @@ from typing import Final
 import aiohttp
 from yarl import URL
 
-from app.cluster import BROKER_DIR, announce_kafka, cluster_of, resolve_kafka
+from app.kafka.cluster import BROKER_DIR, announce_kafka, cluster_of, resolve_kafka
 from app.kafka.topics import TopicsError, ensure_topics
 from app.roles import ROLES, ProcessRole
 from app.settings import Settings

@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from app.cli.main import cli
-from app.cluster import PASSWORD_FILE, USER, cluster_of
 from app.kafka.clients import KafkaCluster, Security
+from app.kafka.cluster import PASSWORD_FILE, USER, cluster_of
 from app.roles import ROLES
 from app.settings import Settings
 from app.supervisor.broker.config import FIXED

@@ -14,10 +14,10 @@ from typing import Any, Final
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.api.collect.upload_counts import UploadCounts
-from app.clock import Clock
 from app.kafka.clients import Cluster
 from app.kafka.producer_record import ProducerRecord
 from app.kafka.transactions import GroupCommit
+from app.process import Clock
 from app.records.partitioning import partition_of
 from app.runner.run import Run, RunContext
 from app.store.read_store import ReadStore

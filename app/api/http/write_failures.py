@@ -12,7 +12,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
 from app.api.http.problems import ApiProblem
-from app.cluster import BROKER_DIR
+from app.kafka.cluster import BROKER_DIR
 from app.kafka.producer_record import ClockSkewError
 from app.settings import Settings
 

@@ -30,11 +30,11 @@ from app.auth import (
     new_secret,
     pending_admin_secret,
 )
-from app.clock import Clock
 from app.definitions.catalog import DefinitionCatalog
 from app.kafka.clients import Cluster
 from app.kafka.producer_record import ProducerRecord
 from app.kafka.tail import MAX_AGE_SECONDS, Tail
+from app.process import Clock
 from app.records.command_waiters import CommandWaiters
 from app.sentences.sentence import sentence, sentence_of
 from app.settings import Settings

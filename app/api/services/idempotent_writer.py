@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from app.api.services.ingest_producer import IngestProducer, NotConfirmedError, NotSentError
-from app.clock import Clock
 from app.kafka.producer_record import ProducerRecord
+from app.process import Clock
 from app.store.idempotency import IdempotencyRecord
 from app.store.read_store import ReadStore
 

@@ -12,8 +12,8 @@ from aiokafka.errors import KafkaError
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.api.services.lag_reader import LagReader
-from app.clock import Clock
 from app.kafka.clients import Cluster
+from app.process import Clock
 from app.store.lanes import LaneStore
 from projections.views.lag import LagSample, PartitionId, has_passed
 from schemas.topics import LANES, UPDATES

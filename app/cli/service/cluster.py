@@ -2,8 +2,8 @@
 
 from app.cli.exits import UNAVAILABLE, CommandError
 from app.cli.service.settings_errors import load_settings
-from app.cluster import KafkaPasswordError, cluster_of, resolve_kafka
 from app.kafka.clients import KafkaCluster
+from app.kafka.cluster import KafkaPasswordError, cluster_of, resolve_kafka
 from app.settings import Settings
 
 

@@ -87,7 +87,7 @@ def api() -> None:
 
 
 def _run(role: str, settings: Settings, *, supervised: bool) -> None:
-    from app.cluster import resolve_kafka  # noqa: PLC0415  # loads the Kafka client, as the role does
+    from app.kafka.cluster import resolve_kafka  # noqa: PLC0415  # loads the Kafka client, as the role does
 
     configure_logs(settings)
     if warning := low_limit_warning(raise_file_limit()):
@@ -119,7 +119,7 @@ def _reaching_all(role: ProcessRole, settings: Settings) -> int:
     from aiokafka.errors import KafkaError  # noqa: PLC0415  # only imported by a process that runs a role
     from sqlalchemy.exc import DBAPIError  # noqa: PLC0415
 
-    from app.cluster import KafkaPasswordError  # noqa: PLC0415  # loads the Kafka client, as the role does
+    from app.kafka.cluster import KafkaPasswordError  # noqa: PLC0415  # loads the Kafka client, as the role does
     from app.kafka.topics import ClusterUnreachable, TopicsError  # noqa: PLC0415
 
     try:

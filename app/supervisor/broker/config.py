@@ -4,7 +4,7 @@ import secrets
 import socket
 from typing import Final, Literal
 
-from app.cluster import PASSWORD_FILE, USER
+from app.kafka.cluster import PASSWORD_FILE, USER
 from app.supervisor.broker.errors import PortInUse
 from schemas.topics import FUTURE_BOUND_MS, MAX_RECORD_BYTES, MAX_TRANSACTION_MS
 

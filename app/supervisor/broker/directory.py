@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
-from app.cluster import PASSWORD_FILE
 from app.data_dir import write_private
+from app.kafka.cluster import PASSWORD_FILE
 from app.supervisor.broker.config import DATA, PROPERTIES
 from app.supervisor.broker.errors import BrokerError, BrokerExited, DataInUse, DiskFull, PasswordUnusable, PortInUse
 

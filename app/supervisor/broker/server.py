@@ -15,8 +15,8 @@ from typing import Final, Self
 
 from aiokafka.errors import KafkaError
 
-from app.cluster import USER
 from app.kafka.clients import KafkaCluster, Security
+from app.kafka.cluster import USER
 from app.supervisor.broker.config import HOST, JVM_FLAGS, PROPERTIES, PortConflictPolicy, choose_ports, properties
 from app.supervisor.broker.directory import Directory, DirectoryLock
 from app.supervisor.broker.errors import NotReady

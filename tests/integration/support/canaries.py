@@ -14,8 +14,8 @@ import aiohttp
 import psutil
 from aiokafka import TopicPartition
 
-from app.cluster import cluster_of, resolve_kafka
 from app.kafka.clients import started
+from app.kafka.cluster import cluster_of, resolve_kafka
 from app.kafka.patches.decompression import apply
 from app.settings import Settings
 from tests.canary import CANARY, QUOTED

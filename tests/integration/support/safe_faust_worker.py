@@ -13,7 +13,7 @@ from typing import Any
 
 import uvloop
 
-from app.cluster import cluster_of, with_embedded_kafka
+from app.kafka.cluster import cluster_of, with_embedded_kafka
 from app.kafka.producer_record import ProducerRecord
 from app.kafka.safe_faust.app import Owned, SafeApp, make_table, make_worker_app
 from app.kafka.safe_faust.batching import ack, batches

@@ -14,9 +14,9 @@ import orjson
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from pydantic import SecretStr
 
-from app.clock import utc_now
-from app.cluster import with_embedded_kafka
+from app.kafka.cluster import with_embedded_kafka
 from app.kafka.topics import ensure_topics
+from app.process import utc_now
 from app.records.envelopes import stamp
 from app.records.events import decode_event
 from app.records.partitioning import partition_of

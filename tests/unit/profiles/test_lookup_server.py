@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from app.clock import utc_now
 from app.kafka.batch_producer import BatchProducer
 from app.kafka.memory.cluster import MemoryCluster
+from app.process import utc_now
 from app.profile_store.partition_store import Changes, PartitionStore, Shard
 from app.profiles import lookup_client
 from app.profiles.lookup_client import MAX_KEYS, GenerationReader, PartitionUnavailable, ProfilesClient

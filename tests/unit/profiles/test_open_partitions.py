@@ -9,9 +9,9 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaTimeoutError
 
-from app.clock import utc_now
 from app.kafka.batch_producer import BatchProducer
 from app.kafka.memory.cluster import MemoryCluster
+from app.process import utc_now
 from app.profile_store.partition_store import PartitionStore, Shard
 from app.profiles.open_partitions import (
     BUSY_FLUSH_INTERVAL,

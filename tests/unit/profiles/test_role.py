@@ -12,12 +12,12 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaTimeoutError
 
-from app.clock import utc_now
 from app.definitions.rules import RulesReader
 from app.definitions.tail import DefinitionsTail
 from app.kafka.batch_producer import BatchProducer
 from app.kafka.memory.cluster import MemoryCluster
 from app.kafka.producer_record import ProducerRecord
+from app.process import utc_now
 from app.profile_store.partition_store import PartitionStore, Shard
 from app.profile_store.stores import Storage
 from app.profiles.lookup_client import PartitionUnavailable, ProfilesClient

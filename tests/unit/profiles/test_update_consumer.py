@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from aiokafka import TopicPartition
 
-from app.clock import utc_now
 from app.kafka.batch_producer import BatchProducer
 from app.kafka.memory.cluster import MemoryCluster
 from app.kafka.producer_record import ProducerRecord
+from app.process import utc_now
 from app.profile_store.partition_store import PartitionStore, Shard
 from app.profiles.open_partitions import OpenPartitions
 from app.profiles.partition import ProfilePartition

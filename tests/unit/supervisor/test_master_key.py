@@ -6,10 +6,10 @@ from typing import Any
 import orjson
 import pytest
 
-from app.clock import utc_now
 from app.kafka.clients import started
 from app.kafka.memory.cluster import MemoryCluster
 from app.kafka.producer_record import send
+from app.process import utc_now
 from app.records.encoding import encoded
 from app.records.envelopes import stamp
 from app.settings import Settings

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from app.cluster import KafkaPasswordError, announce_kafka, cluster_of, read_password, resolve_kafka
 from app.kafka.clients import KafkaCluster, Security
+from app.kafka.cluster import KafkaPasswordError, announce_kafka, cluster_of, read_password, resolve_kafka
 from app.settings import Settings
 from tests.certificates import self_signed
 
