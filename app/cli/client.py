@@ -1,6 +1,8 @@
 """An HTTP client of the API for commands: one session; errors become exit codes."""
 
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mapping
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, Final
 
@@ -13,6 +15,8 @@ from connectors.redaction import redact_value
 
 TIMEOUT: Final = aiohttp.ClientTimeout(total=60, connect=10)
 UPLOAD_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, connect=10)
+MAX_RETRY_SECONDS: Final = 10.0  # of a request that the API refuses with `Retry-After`, as in its first second
+REFUSED_BEFORE_ANY_EFFECT: Final = frozenset({"access_not_current", "definitions_unknown", "busy"})
 CODES: Final = {
     400: REFUSED,
     401: REFUSED,
@@ -31,12 +35,31 @@ CODES: Final = {
 Value = str | int | tuple[str, ...] | None
 
 
+class UnavailableError(CommandError):
+    """The API is temporarily unavailable: status 503, with the seconds after which to retry, if it gives them."""
+
+    def __init__(self, problem: Any, retry_after: str | None) -> None:
+        super().__init__(problem_text(503, problem), UNAVAILABLE)
+        self.code = str(problem.get("code")) if isinstance(problem, dict) else ""
+        self.retry_after = (
+            float(retry_after) if retry_after and retry_after.isascii() and retry_after.isdigit() else None
+        )
+
+
 class ApiClient:
     """A client of the API at one URL."""
 
-    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        url: str,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
         self.url = url
         self._session = session
+        self._clock = clock
+        self._sleep = sleep
 
     async def get(self, path: str, **query: Value) -> Any:
         """Send a GET request and return the `data` of the response."""
@@ -77,8 +100,20 @@ class ApiClient:
         query: Mapping[str, Value] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
-        """Return the whole response body; raise `CommandError` for an error status."""
-        return await self._answer(method, path, query or {}, json=body, headers=headers)
+        """Return the whole response body; raise `CommandError` for an error status.
+
+        A request that may be repeated waits for an API that is temporarily unavailable, as long as `Retry-After` says.
+        """
+        deadline = self._clock() + MAX_RETRY_SECONDS
+        repeatable = method == "GET" or "Idempotency-Key" in (headers or {})
+        while True:
+            try:
+                return await self._answer(method, path, query or {}, json=body, headers=headers)
+            except UnavailableError as error:
+                may_repeat = repeatable or error.code in REFUSED_BEFORE_ANY_EFFECT
+                if not may_repeat or error.retry_after is None or self._clock() + error.retry_after > deadline:
+                    raise
+                await self._sleep(error.retry_after)
 
     async def sign_in_link(self) -> str:
         """Create a one-time sign-in link for a browser, as the caller."""
@@ -104,6 +139,8 @@ class ApiClient:
             ) from error
         except ValueError as error:
             raise CommandError(f"{redact_value(self.url)}{path} did not return JSON; check --url") from error
+        if response.status == 503:
+            raise UnavailableError(content, response.headers.get("Retry-After"))
         if response.status >= 400:
             raise CommandError(problem_text(response.status, content), CODES.get(response.status, ERROR))
         return content if isinstance(content, dict) else {"data": content}
