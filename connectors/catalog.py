@@ -41,6 +41,15 @@ def connector(name: str) -> Connector | None:
 
 def is_pushed(provider: str, job_type: str) -> bool:
     """Whether jobs of this type get their data from a request to the API, rather than fetch it in a run."""
-    declared = catalog().get(provider)
-    declared_type = declared.job_type(job_type) if declared else None
-    return declared_type is not None and declared_type.pushed
+    return (provider, job_type) in pushed_types()
+
+
+@cache
+def pushed_types() -> frozenset[tuple[str, str]]:
+    """Return the provider and the name of every pushed job type; their jobs are uploads."""
+    return frozenset(
+        (provider.name, job_type.name)
+        for provider in catalog().values()
+        for job_type in provider.job_types
+        if job_type.pushed
+    )

@@ -61,7 +61,9 @@ class JobFilter:
     provider: str = ""
     job_type: str = ""
     kind: str = ""
+    uploads: bool | None = None  # only uploads, or only other jobs
     text: str = ""  # contained in name, description or id, ignoring case
+    reference: str = ""  # the name, ignoring case, or the beginning of the id
     updated_since: datetime | None = None
 
 

@@ -51,8 +51,12 @@ class JobsQuery(Query):
     status: Annotated[tuple[VisibleStatus, ...], Field(max_length=6)] = ()
     provider: Text = ""
     job_type: Text = ""
-    kind: Text = ""
+    kind: Annotated[Text, Field(description="import, export or enrichment")] = ""
+    uploads: Annotated[bool | None, Field(description="true: only uploads; false: only other jobs; absent: both")] = (
+        None
+    )
     search: Annotated[Text, Field(description="text in the name, the description or the id")] = ""
+    reference: Annotated[Text, Field(description="the name, ignoring case, or the beginning of the id")] = ""
     updated_since: TimestampText | None = None
     sort: SortBy = "name"
     limit: Limit = 50
@@ -65,7 +69,9 @@ class JobsQuery(Query):
             provider=self.provider,
             job_type=self.job_type,
             kind=self.kind,
+            uploads=self.uploads,
             text=self.search,
+            reference=self.reference,
             updated_since=self.updated_since,
         )
 

@@ -1,6 +1,7 @@
 """The routes of the web pages: the list of jobs, one job, and signing in."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -75,17 +76,21 @@ def _shared(request: web.Request, caller: Caller) -> dict[str, Any]:
 
 
 async def jobs_page(request: web.Request) -> web.Response:
-    """Show a page of jobs."""
+    """Show a page of jobs, or of uploads."""
     caller, store = _caller(request), request.app[API].store
     query = read_query(request, JobsQuery)
-    jobs = await store.jobs.page(query.where(), query.order(), query.limit, query.cursor)
-    counts = {status: await store.jobs.count(JobFilter(statuses=(status,))) for status in VISIBLE_STATUSES}
+    uploads = query.uploads or False
+    jobs = await store.jobs.page(replace(query.where(), uploads=uploads), query.order(), query.limit, query.cursor)
+    counts = {
+        status: await store.jobs.count(JobFilter(statuses=(status,), uploads=uploads)) for status in VISIBLE_STATUSES
+    }
     return render(
         "jobs.html",
         **_shared(request, caller),
         jobs=[job_item(job) for job in jobs.items],
         counts=counts,
         query=query,
+        uploads=uploads,
         filtered=bool(set(query.model_fields_set) & {"status", "search", "provider", "job_type", "kind"}),
         next_link=_link(request, cursor=jobs.next_cursor) if jobs.next_cursor else None,
         status_link=lambda status: _link(request, status=status, cursor=None),

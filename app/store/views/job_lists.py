@@ -14,6 +14,7 @@ from app.store.models import MAX_PAGE, InvalidLimitError, JobFilter, LogFilter, 
 from app.store.tables import Tables
 from app.store.views.live import LiveViews
 from app.store.views.page_cursors import decode_cursor, encode_cursor, fingerprint
+from connectors.catalog import pushed_types
 from projections.jobs.state import Job, Status
 from schemas.coded import Params
 from schemas.instants import micros, moment
@@ -162,6 +163,12 @@ def _job_conditions(tables: Tables, where: JobFilter) -> list[SqlColumn]:
         for name, value in (("provider", where.provider), ("job_type", where.job_type), ("kind", where.kind))
         if value
     ]
+    if where.uploads is not None:
+        is_upload = tuple_(columns.provider, columns.job_type).in_(sorted(pushed_types()))
+        conditions.append(is_upload if where.uploads else ~is_upload)
+    if where.reference:
+        is_named = columns.name_key == where.reference.casefold()
+        conditions.append(is_named | columns.job_id.startswith(where.reference, autoescape=True))
     if where.text:
         conditions.append(columns.search.contains(where.text.casefold(), autoescape=True))
     if where.updated_since:

@@ -124,6 +124,7 @@ async def test_filters_narrow_and_combine(store: ReadStore) -> None:
     partition.create("b", provider="aws", kind="export", name="orders_of")
     partition.advance(hours=1)
     partition.create("c", provider="csv", name="Leads")
+    partition.create("d", provider="collect", job_type="bulk_csv", name="b")
     await store.views.apply(0, partition.records)
     for where, expected in (
         (JobFilter(provider="aws"), "ab"),
@@ -135,9 +136,16 @@ async def test_filters_narrow_and_combine(store: ReadStore) -> None:
         (JobFilter(text="größe"), "a"),
         (JobFilter(text="/"), ""),
         (JobFilter(text="'; DROP TABLE jobs; --"), ""),
-        (JobFilter(updated_since=START + timedelta(minutes=1)), "c"),
+        (JobFilter(reference="LEADS"), "c"),
+        (JobFilter(reference="Lead"), ""),
+        (JobFilter(reference="b"), "bd"),
+        (JobFilter(reference="%"), ""),
+        (JobFilter(uploads=True), "d"),
+        (JobFilter(uploads=False), "abc"),
+        (JobFilter(uploads=False, reference="b"), "b"),
+        (JobFilter(updated_since=START + timedelta(minutes=1)), "cd"),
         (JobFilter(statuses=("Purged",)), ""),
-        (JobFilter(), "abc"),
+        (JobFilter(), "abcd"),
     ):
         assert "".join(sorted(job.job_id for job in (await store.jobs.page(where)).items)) == expected, where
         assert await store.jobs.count(where) == len(expected), where
