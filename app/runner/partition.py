@@ -5,10 +5,8 @@ Level-triggered: after any change, `_reconcile` compares the desired runs with t
 
 import asyncio
 import logging
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Final
@@ -17,18 +15,15 @@ from app.kafka.clients import Cluster
 from app.kafka.partition_reader import LogRecord, PartitionReader, committed_offsets
 from app.kafka.producer_record import ProducerRecord
 from app.kafka.transactions import FencedError, GroupCommit, UnknownOutcomeError
-from app.process import Clock
 from app.records.commands import UnreadableCommandError, decode_job_command
 from app.records.encoding import encoded
 from app.records.envelopes import stamp
 from app.records.events import decode_event
 from app.runner.run import Run, RunContext
-from app.runner.slots import Slots, TurnOver
+from app.runner.slots import TurnOver
 from app.runner.stalled_uploads import StalledUploads
 from app.runner.timers import Timers
-from app.vault.master_key import KeyRing, no_keys
 from connectors.catalog import is_pushed
-from connectors.contract import Limits
 from projections.jobs.decide import handle
 from projections.jobs.evolve import evolve
 from projections.jobs.state import Job, Running
@@ -37,6 +32,7 @@ from schemas.commands import JobCommand, ReportError, ReportProgress, ReportQueu
 from schemas.events import CommandRefused, JobEvent
 from schemas.topics import JOBS_COMMANDS, JOBS_EVENTS
 
+APP_ID: Final = "entrepot.runner"
 TICK_INTERVAL_SECONDS: Final = 0.25
 MAX_TIMERS_PER_TICK: Final = 1_000  # keeps ticks short and the load of control bounded
 REFUSAL_DELAY: Final = timedelta(seconds=10)
@@ -46,26 +42,12 @@ REPORTS: Final = frozenset(report.__name__ for report in (ReportProgress, Report
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class RunnerContext:
-    """The dependencies shared by all partitions of a runner."""
-
-    cluster: Cluster
-    app_id: str
-    partitions: int
-    limits: Limits
-    clock: Clock
-    slots: Mapping[str, Slots]  # by kind of job
-    hanging: dict[str, asyncio.Task[None]] = field(default_factory=dict)  # by job: reads that can't be ended
-    steady: Callable[[], float] = time.monotonic
-    read_keys: Callable[[], KeyRing] = no_keys  # for the secrets of configurations
-
-
 class OwnedPartition:
     """The jobs of one partition, and their runs while `work` is active."""
 
-    def __init__(self, number: int, context: RunnerContext, jobs: Iterable[Job]) -> None:
+    def __init__(self, number: int, cluster: Cluster, context: RunContext, jobs: Iterable[Job]) -> None:
         self.number = number
+        self._cluster = cluster
         self._context = context
         self._jobs = {job.job_id: job for job in jobs}  # folded from events
         self._pending: dict[str, Job] = {}  # including commands whose events are still to come
@@ -109,7 +91,7 @@ class OwnedPartition:
             _log.error(
                 "%s/%d: received event %d of job %s, expected %d; the job isn't run. Stop the runners, and reset their "
                 "consumer group %s on this topic to the earliest offset",
-                *(JOBS_EVENTS.name, self.number, event.seq, event.job_id, last_seq + 1, self._context.app_id),
+                *(JOBS_EVENTS.name, self.number, event.seq, event.job_id, last_seq + 1, APP_ID),
             )
 
     async def work(self) -> None:
@@ -121,7 +103,7 @@ class OwnedPartition:
 
         """
         # Entering fences the previous owner, so that it can commit nothing more.
-        async with GroupCommit(self._context.cluster, f"{self._context.app_id}.{self.number}") as writer:
+        async with GroupCommit(self._cluster, f"{APP_ID}.{self.number}") as writer:
             await self._catch_up()
             self._reset_runs()
             try:
@@ -140,9 +122,9 @@ class OwnedPartition:
         These commands contain the committed cursors. The table may be older for one job than for another, so the first
         command is determined by the latest event, not by a job.
         """
-        cluster, group = self._context.cluster, self._context.app_id
+        cluster = self._cluster
         if self._next_event is None:
-            (self._next_event,) = await committed_offsets(cluster, group, JOBS_EVENTS.name, [self.number])
+            (self._next_event,) = await committed_offsets(cluster, APP_ID, JOBS_EVENTS.name, [self.number])
         decided = -1
         async with PartitionReader(cluster, JOBS_EVENTS.name, self.number, max(self._next_event - 1, 0)) as events:
             async for record in events.records():
@@ -243,19 +225,7 @@ class OwnedPartition:
         async def submit(records: Sequence[ProducerRecord]) -> None:
             await asyncio.shield(writer.submit(records))  # submitted records are committed even if the run is cancelled
 
-        context = self._context
-        run_context = RunContext(
-            context.limits,
-            context.clock,
-            self.number,
-            context.partitions,
-            submit,
-            context.slots.get(job.kind, context.slots["import"]),
-            context.hanging,
-            context.steady,
-            context.read_keys,
-        )
-        run = Run(job, run_context)
+        run = Run(job, self._context, submit)
         task = asyncio.create_task(self._drive(run), name=f"run {job.run} of job {job.job_id}")
         self._runs[job.job_id] = (run, task)
         task.add_done_callback(lambda _: self._note_end(run))  # also called if the run is cancelled before it starts

@@ -5,10 +5,11 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final, get_args
+from typing import Any, Final
 
 from aiokafka.errors import KafkaError
 
+from app.kafka.clients import Cluster
 from app.kafka.cluster import cluster_of
 from app.kafka.retries import retry
 from app.kafka.safe_faust.app import Owned, SafeApp, make_table, make_worker_app
@@ -21,17 +22,16 @@ from app.process import Clock, utc_now
 from app.records.events import decode_event
 from app.records.job_state import decode_seq, encode_job, try_decode_job
 from app.records.partitioning import partition_of
-from app.runner.partition import OwnedPartition, RunnerContext
+from app.runner.partition import APP_ID, OwnedPartition
+from app.runner.run import RunContext
 from app.runner.slots import Slots
 from app.runner.source_reader import limits_of
 from app.settings import Settings
 from app.vault.master_key import master_key_path, read_key_ring
-from connectors.contract import JobKind
 from connectors.kit.daemon_threads import DaemonThreads
 from projections.jobs.state import Job
 from schemas.topics import JOBS_EVENTS
 
-APP_ID: Final = "entrepot.runner"
 CHECK_INTERVAL_SECONDS: Final = 0.5
 SESSION_TIMEOUT_SECONDS: Final = 10.0  # of the consumer group: afterwards another worker may own the partitions
 
@@ -61,9 +61,10 @@ class LivenessCheck:
 class Runner:
     """The owned partitions, each with its own task."""
 
-    def __init__(self, app: SafeApp, table: StateTable, context: RunnerContext) -> None:
+    def __init__(self, app: SafeApp, table: StateTable, cluster: Cluster, context: RunContext) -> None:
         self._app = app
         self._table = table
+        self._cluster = cluster
         self._context = context
         self._liveness = LivenessCheck(app.latch)
         self._owned: dict[int, OwnedPartition] = {}
@@ -77,7 +78,7 @@ class Runner:
                 continue  # an unreadable job can't run, but the others must
             jobs[partition_of(job.job_id, self._context.partitions)].append(job)
         numbers = sorted(number for topic, number in owned if topic == JOBS_EVENTS.name)
-        self._owned = {number: OwnedPartition(number, self._context, jobs[number]) for number in numbers}
+        self._owned = {number: OwnedPartition(number, self._cluster, self._context, jobs[number]) for number in numbers}
         self._tasks = [
             asyncio.create_task(self._liveness.watch(), name="liveness"),
             *(
@@ -130,16 +131,15 @@ async def run_runner(settings: Settings, clock: Clock = utc_now) -> int:
         data_dir=settings.data_dir / "faust",
         partitions=settings.partitions,
     )
-    context = RunnerContext(
-        cluster=cluster,
-        app_id=APP_ID,
+    context = RunContext(
         partitions=settings.partitions,
         limits=limits_of(settings),
         clock=clock,
-        slots={kind: Slots(settings.max_concurrent_runs) for kind in get_args(JobKind)},
+        monotonic=time.monotonic,
+        slots=defaultdict(lambda: Slots(settings.max_concurrent_runs, time.monotonic)),
         read_keys=partial(read_key_ring, master_key_path(settings)),
     )
-    runner = Runner(app, make_table(app, "jobs", decode_seq), context)
+    runner = Runner(app, make_table(app, "jobs", decode_seq), cluster, context)
     app.when_assigned(runner.on_assigned)
     app.when_revoked(runner.on_revoked)
     app.agent(app.topic(JOBS_EVENTS.name), name="fold_events")(runner.fold)

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import time
 import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,11 +18,12 @@ from app.process import Clock
 from app.records.encoding import encoded
 from app.records.envelopes import stamp
 from app.records.message_batches import MAX_RECORD_PAYLOAD_BYTES, Origin, message_records, reject_records
+from app.records.partitioning import partition_of
 from app.runner.reports import progress_report
 from app.runner.secrets import ConnectorFailure, VaultUnavailable, open_configuration, redacted_batch
 from app.runner.slots import Slots, Turn, TurnOver
 from app.runner.source_reader import SourceReader
-from app.vault.master_key import KeyRing, no_keys
+from app.vault.master_key import KeyRing
 from connectors.catalog import connector
 from connectors.contract import (
     Batch,
@@ -48,6 +48,8 @@ from schemas.json_values import json_pointer
 from schemas.messages import BadBatchError, check_batch
 from schemas.topics import JOBS_COMMANDS, LANES
 
+Submit = Callable[[Sequence[ProducerRecord]], Awaitable[None]]  # returns once the records are committed
+
 _log = logging.getLogger(__name__)
 
 
@@ -57,31 +59,33 @@ class ConnectorBug(RetryLater):
 
 @dataclass(frozen=True, slots=True)
 class RunContext:
-    """The dependencies of a run."""
+    """The dependencies that runs share."""
 
+    partitions: int
     limits: Limits
     clock: Clock
-    partition: int
-    partitions: int
-    submit: Callable[[Sequence[ProducerRecord]], Awaitable[None]]  # returns once the records are committed
-    slots: Slots = field(default_factory=Slots)
-    hanging: dict[str, asyncio.Task[None]] = field(default_factory=dict)  # by job: reads that can't be ended
-    steady: Callable[[], float] = time.monotonic
-    read_keys: Callable[[], KeyRing] = no_keys  # for the secrets of configurations
+    monotonic: Callable[[], float]
+    slots: Mapping[str, Slots]  # by kind of job
+    read_keys: Callable[[], KeyRing]  # for the secrets of configurations
+    # Reads that can't be ended, by job.
+    # Reads that can't be ended, by job.
+    hanging: dict[str, asyncio.Task[None]] = field(default_factory=dict, init=False)
 
 
 class Run:
     """The run `job.run` of a job. `read` provides the data of a pushed job."""
 
-    def __init__(self, job: Job, context: RunContext, read: Read | None = None) -> None:
+    def __init__(self, job: Job, context: RunContext, submit: Submit, read: Read | None = None) -> None:
         self.job = job
         self.report = job.report  # of the latest report submitted
         self._cursor = job.cursor
         self._context = context
+        self._submit = submit
+        self._partition = partition_of(job.job_id, context.partitions)
         self._read = read
         self._redactor = Redactor({}, {})
         self._reader: SourceReader | None = None
-        self.turn = Turn(context.slots, evict=self._evict)
+        self.turn = Turn(context.slots[job.kind], evict=self._evict)
 
     async def drive(self) -> JobCommand:
         """Read to the end, and report and return the outcome.
@@ -116,7 +120,7 @@ class Run:
             failure = ConnectorFailure(self._redactor.text(traceback.format_exc()))
             _log.error("unhandled exception in the connector of job %s", self.job.job_id, exc_info=failure)
             last = self._failure(ConnectorBug("unexpected", {"error": type(error).__name__}))
-        await self._context.submit([encoded(JOBS_COMMANDS, last, last.job_id, self._context.partition)])
+        await self._submit([encoded(JOBS_COMMANDS, last, last.job_id, self._partition)])
         return last
 
     async def _read_all(self) -> None:
@@ -132,7 +136,7 @@ class Run:
         await self.turn.acquire()
         limits = replace(self._context.limits, recurring=self.job.cadence.kind != "once")
         batches: Any = partial(read, configuration, orjson.loads(self.job.cursor))
-        self._reader = SourceReader(batches, limits, self._context.steady)
+        self._reader = SourceReader(batches, limits, self._context.monotonic)
         try:
             await self._write_all(self._reader)
         finally:
@@ -143,7 +147,7 @@ class Run:
             records = self._records(redacted_batch(batch, self._redactor))
             self.report += 1
             self._cursor = orjson.dumps(batch.cursor).decode()
-            await self._context.submit(records)
+            await self._submit(records)
             self.turn.check()
             if not reader.is_slow:
                 await self.turn.acquire()
@@ -169,7 +173,7 @@ class Run:
         records = [
             *message_records(origin, batch, report % context.partitions, now),
             *reject_records(origin, batch, now),
-            encoded(JOBS_COMMANDS, report_command, self.job.job_id, context.partition),
+            encoded(JOBS_COMMANDS, report_command, self.job.job_id, self._partition),
         ]
         try:
             for record in records:

@@ -5,7 +5,6 @@ is fast. A run that has had its turn ends between two batches while others wait,
 """
 
 import asyncio
-import time
 from collections.abc import Callable
 from typing import Final
 
@@ -19,10 +18,10 @@ class TurnOver(Exception):
 
 
 class Slots:
-    """The slots of one kind of runs. `clock` is steady, in seconds."""
+    """The slots of one kind of runs."""
 
-    def __init__(self, count: int = 1, clock: Callable[[], float] = time.monotonic) -> None:
-        self.clock = clock
+    def __init__(self, count: int, monotonic: Callable[[], float]) -> None:
+        self.monotonic = monotonic
         self.waiting = 0  # runs
         self._semaphore = asyncio.Semaphore(count)  # first in, first out
         self._slow: dict[Turn, None] = {}  # in the order of lending
@@ -72,19 +71,19 @@ class Turn:
     @property
     def waiting_seconds(self) -> float:
         """How long the run has been waiting for a slot."""
-        return 0.0 if self._waiting_since is None else self._slots.clock() - self._waiting_since
+        return 0.0 if self._waiting_since is None else self._slots.monotonic() - self._waiting_since
 
     async def acquire(self) -> None:
         """Wait for a slot, unless the run has one."""
         if self._has_slot:
             return
-        self._waiting_since = self._slots.clock()
+        self._waiting_since = self._slots.monotonic()
         try:
             await self._slots.acquire(self)
             self._has_slot = True
         finally:
             self._waiting_since = None
-        self._began = self._slots.clock()
+        self._began = self._slots.monotonic()
 
     def lend(self) -> None:
         """Give the slot to other runs while the source is slow."""
@@ -94,7 +93,7 @@ class Turn:
 
     def check(self) -> None:
         """Raise `TurnOver` if the run has had its turn and others wait. Call it after each batch."""
-        elapsed = self._slots.clock() - self._began
+        elapsed = self._slots.monotonic() - self._began
         if self._opening_seconds is None:
             self._opening_seconds = elapsed
         turn_seconds = max(TURN_SECONDS, TURN_OPENINGS * self._opening_seconds)

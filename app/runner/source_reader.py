@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import replace
 from typing import Any, Final
@@ -31,17 +30,17 @@ def limits_of(settings: Settings) -> Limits:
 
 
 class Pace:
-    """How long a source has been taking for the next `size` bytes. `clock` is steady, in seconds."""
+    """How long a source has been taking for the next `size` bytes."""
 
-    def __init__(self, size: float, clock: Callable[[], float]) -> None:
+    def __init__(self, size: float, monotonic: Callable[[], float]) -> None:
         self._size = size
-        self._clock = clock
+        self._monotonic = monotonic
         self.restart()
 
     @property
     def seconds(self) -> float:
         """The time since the last `size` bytes were complete."""
-        return self._clock() - self._since
+        return self._monotonic() - self._since
 
     def received(self, count: int) -> None:
         """Add bytes of the source."""
@@ -51,18 +50,18 @@ class Pace:
 
     def restart(self) -> None:
         """Begin again."""
-        self._since = self._clock()
+        self._since = self._monotonic()
         self.bytes = 0
 
 
 class SourceReader:
     """Fetches each batch in a task of its own, so that one that hangs can be left behind."""
 
-    def __init__(self, read: Read, limits: Limits, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, read: Read, limits: Limits, monotonic: Callable[[], float]) -> None:
         self.is_slow = False  # with the current batch
         self._timeout = limits.source_timeout_seconds
-        self._recent = Pace(SLOW_BYTES, clock)
-        self._minimum = Pace(self._timeout * limits.source_bytes_per_second, clock)
+        self._recent = Pace(SLOW_BYTES, monotonic)
+        self._minimum = Pace(self._timeout * limits.source_bytes_per_second, monotonic)
         self._batches = read(replace(limits, received=self._received))
         self._fetch: asyncio.Task[Batch | None] | None = None
         self._given_up: asyncio.Future[RetryLater] = asyncio.get_running_loop().create_future()

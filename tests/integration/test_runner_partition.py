@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -15,9 +16,11 @@ from aiokafka import AIOKafkaProducer
 from app.kafka.partition_reader import PartitionReader
 from app.kafka.topics import ensure_topics
 from app.records.envelopes import stamp
-from app.runner.partition import REFUSAL_DELAY, OwnedPartition, RunnerContext
+from app.runner.partition import REFUSAL_DELAY, OwnedPartition
+from app.runner.run import RunContext
 from app.runner.slots import Slots
 from app.supervisor.broker.server import Broker
+from app.vault.master_key import no_keys
 from connectors.contract import Limits
 from projections.jobs.decide import handle
 from projections.jobs.evolve import evolve
@@ -39,11 +42,12 @@ class ScriptedControl:
     folder: Path
     now: datetime = START
 
-    def context(self) -> RunnerContext:
-        return RunnerContext(
-            cluster=self.broker.cluster, app_id="entrepot.runner", partitions=1,
-            limits=Limits(file_roots=(self.folder,)), clock=lambda: self.now, slots={"import": Slots(4)},
+    def partition(self, *jobs: Job) -> OwnedPartition:
+        context = RunContext(
+            partitions=1, limits=Limits(file_roots=(self.folder,)), clock=lambda: self.now, monotonic=monotonic,
+            slots={"import": Slots(4, monotonic)}, read_keys=no_keys,
         )  # fmt: skip
+        return OwnedPartition(0, self.broker.cluster, context, jobs)
 
     async def write(self, topic: str, record: Any) -> int:
         metadata = await self.producer.send_and_wait(topic, encode(record), key=record.job_id.encode(), partition=0)
@@ -123,7 +127,7 @@ async def test_committed_reports_are_read_from_the_log_when_the_table_is_behind(
     for _ in range(2):
         other, more = await control.command(other, control.report(other))
 
-    partition = OwnedPartition(0, control.context(), [one, old])
+    partition = control.partition(one, old)
     await partition._catch_up()
     assert partition._job("one") == one
     assert partition._job("other") == other, "the next run would start before the committed report"
@@ -136,7 +140,7 @@ async def test_committed_reports_are_read_from_the_log_when_the_table_is_behind(
 
     stray = replace(control.report(other), job_id="other", report=6)
     await control.producer.send_and_wait("jobs.commands", encode(stray), key=b"one", partition=0)
-    again = OwnedPartition(0, control.context(), [])
+    again = control.partition()
     await again._catch_up()
     assert (again._job("one"), again._job("other")) == (one, other), "a misplaced command must be ignored"
 
@@ -153,7 +157,7 @@ async def test_a_run_waits_for_the_event_of_a_report_that_is_already_committed(c
     _, reported = await control.command(job, control.report(job))
     for event in events:  # control was killed between two events of one command
         await control.write("jobs.events", event)
-    partition = OwnedPartition(0, control.context(), [])
+    partition = control.partition()
     await partition._catch_up()
     partition._reset_runs()
     partition.fold(len(events), started)
@@ -172,7 +176,7 @@ async def test_a_refused_report_becomes_a_visible_error_of_the_job(control: Scri
     job, events = await control.command(None, control.creation("rows"))
     for event in events:
         await control.write("jobs.events", event)
-    partition = OwnedPartition(0, control.context(), [])
+    partition = control.partition()
     async with working(partition):
         created, first, last = await control.until_commands(3)
         assert isinstance(created, CreateJob)

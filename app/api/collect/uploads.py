@@ -6,6 +6,7 @@ earlier one on any server, and no batch is written twice.
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
@@ -18,9 +19,10 @@ from app.kafka.clients import Cluster
 from app.kafka.producer_record import ProducerRecord
 from app.kafka.transactions import GroupCommit
 from app.process import Clock
-from app.records.partitioning import partition_of
 from app.runner.run import Run, RunContext
+from app.runner.slots import Slots
 from app.store.read_store import ReadStore
+from app.vault.master_key import no_keys
 from connectors.contract import Batch, Cursor, Limits
 from connectors.providers.collect import Config, read_upload
 from connectors.text.importer import Source
@@ -73,9 +75,15 @@ class Upload:
         async def submit(records: Sequence[ProducerRecord]) -> None:
             await asyncio.shield(writer.submit(records))
 
-        partition = partition_of(self.job.job_id, context.partitions)
-        run_context = RunContext(context.limits, context.clock, partition, context.partitions, submit)
-        driving = asyncio.create_task(Run(self.job, run_context, self._read).drive())
+        run_context = RunContext(
+            partitions=context.partitions,
+            limits=context.limits,
+            clock=context.clock,
+            monotonic=time.monotonic,
+            slots={self.job.kind: Slots(1, time.monotonic)},  # it waits for no other run
+            read_keys=no_keys,
+        )
+        driving = asyncio.create_task(Run(self.job, run_context, submit, self._read).drive())
         watching = asyncio.create_task(_until_stopped(context.store, self.job))
         try:
             await asyncio.wait({driving, watching}, return_when=asyncio.FIRST_COMPLETED)

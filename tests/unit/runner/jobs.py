@@ -1,5 +1,6 @@
 """Jobs and connectors for the tests of the runner."""
 
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -7,8 +8,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from connectors.contract import Batch, Connector, JobType
+from app.runner.run import RunContext
+from app.runner.slots import Slots
+from app.vault.master_key import no_keys
+from connectors.contract import Batch, Connector, JobType, Limits
 from projections.jobs.state import Job, Phase, Running, Sleeping
+from tests.clock import Clock
 
 START = datetime(2026, 5, 4, 9, 0, tzinfo=UTC)
 
@@ -36,6 +41,14 @@ def batch(**fields: Any) -> Batch:
     default = Batch(
         stream="people", lane="backfill", source="people.csv", payload=b'{"id":1}\n{"id":2}\n', count=2, timestamps=b"",
         first_row=1, read=2, cursor={"row": 2},
+    )  # fmt: skip
+    return replace(default, **fields)
+
+
+def run_context(**fields: Any) -> RunContext:
+    default = RunContext(
+        partitions=1, limits=Limits(), clock=lambda: START, monotonic=Clock(),
+        slots=defaultdict(lambda: Slots(1, Clock())), read_keys=no_keys,
     )  # fmt: skip
     return replace(default, **fields)
 

@@ -1,23 +1,24 @@
 """A partition of a runner with its control, on a cluster in memory. The test moves the clock."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
-from typing import Any, get_args
+from typing import Any
 
 from app.kafka.memory.cluster import MemoryCluster
 from app.kafka.transactions import GroupCommit
-from app.runner.partition import OwnedPartition, RunnerContext
+from app.runner.partition import APP_ID, OwnedPartition
 from app.runner.slots import Slots
-from connectors.contract import JobKind, Limits
+from connectors.contract import Limits
 from projections.jobs.decide import handle
 from projections.jobs.state import Job
 from schemas.events import JobEvent
 from schemas.messages import MessageBatch
 from schemas.topics import JOBS_COMMANDS, LANES, TOPICS
 from schemas.wire.codec import decode
-from tests.unit.runner.jobs import START, job
+from tests.unit.runner.jobs import START, job, run_context
 
 
 class RunnerTwin:
@@ -27,11 +28,12 @@ class RunnerTwin:
         self.seconds = 0.0
         self.events: list[JobEvent] = []
         self.cluster = MemoryCluster(dict.fromkeys(TOPICS, 1))
-        self.slots = {kind: Slots(slots, lambda: self.seconds) for kind in get_args(JobKind)}
         self.jobs = {name: job(job_id=name, name=name, command_offset=-1, **fields) for name, fields in jobs.items()}
-        context = RunnerContext(self.cluster, "runner", 1, limits, self.now, self.slots, steady=lambda: self.seconds)
-        self.context = context
-        self.partition = OwnedPartition(0, context, self.jobs.values())
+        self.context = run_context(
+            limits=limits, clock=self.now, monotonic=lambda: self.seconds,
+            slots=defaultdict(lambda: Slots(slots, lambda: self.seconds)),
+        )  # fmt: skip
+        self.partition = OwnedPartition(0, self.cluster, self.context, self.jobs.values())
         self._next_command = 0
 
     def now(self) -> datetime:
@@ -39,7 +41,7 @@ class RunnerTwin:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        async with GroupCommit(self.cluster, "runner.0") as self._writer:
+        async with GroupCommit(self.cluster, f"{APP_ID}.0") as self._writer:
             try:
                 yield
             finally:

@@ -4,13 +4,7 @@ import asyncio
 
 from app.kafka.safe_faust.latch import Latch
 from app.runner.role import SESSION_TIMEOUT_SECONDS, LivenessCheck
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.clock import Clock
 
 
 async def test_a_long_recovery_before_the_first_check_is_ignored() -> None:

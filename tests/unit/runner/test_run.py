@@ -11,7 +11,7 @@ from app.kafka.producer_record import ProducerRecord
 from app.kafka.transactions import UnknownOutcomeError
 from app.records.message_batches import MAX_RECORD_PAYLOAD_BYTES
 from app.runner import run as module
-from app.runner.run import Run, RunContext
+from app.runner.run import Run
 from connectors.contract import FixConfiguration, Limits, RateLimited, Reject, RetryLater
 from projections.jobs.decide import handle
 from schemas.coded import are_bounded
@@ -21,7 +21,7 @@ from schemas.json_values import MAX_JSON_DEPTH
 from schemas.messages import MessageBatch
 from schemas.policies import ONCE, Cadence
 from schemas.wire.codec import decode
-from tests.unit.runner.jobs import START, batch, job, reading, twin
+from tests.unit.runner.jobs import batch, job, reading, run_context, twin
 
 
 async def submitted(monkeypatch: pytest.MonkeyPatch, *items: Any, read: Any = None, **fields: Any) -> list[list[Any]]:
@@ -32,7 +32,7 @@ async def submitted(monkeypatch: pytest.MonkeyPatch, *items: Any, read: Any = No
         written.append([decode(record.value or b"") for record in records])
 
     monkeypatch.setattr(module, "connector", twin(read or reading(*items)))
-    await Run(job(**fields), RunContext(Limits(), lambda: START, 0, 4, submit)).drive()
+    await Run(job(**fields), run_context(partitions=4), submit).drive()
     return written
 
 
@@ -152,4 +152,4 @@ async def test_a_writer_error_is_not_an_error_of_the_job(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(module, "connector", twin(reading(batch())))
     with pytest.raises(UnknownOutcomeError):
-        await Run(job(), RunContext(Limits(), lambda: START, 0, 4, submit)).drive()
+        await Run(job(), run_context(partitions=4), submit).drive()

@@ -9,18 +9,18 @@ import pytest
 
 from app.kafka.producer_record import ProducerRecord
 from app.runner import run as module
-from app.runner.run import Run, RunContext
+from app.runner.run import Run
 from app.vault.cipher import MASTER_KEY_BYTES, MasterKey
 from app.vault.master_key import KeyRing, create_master_key, read_key_ring
 from app.vault.sealed_json import job_owner, seal_secrets
 from app.vault.secret import Secret
-from connectors.contract import Batch, FixConfiguration, Limits, RateLimited, Reject, RetryLater
+from connectors.contract import Batch, FixConfiguration, RateLimited, Reject, RetryLater
 from connectors.redaction import redact_credentials
 from projections.jobs.state import Job
 from schemas.commands import ReportError, ReportProgress, ReportRateLimit
 from schemas.json_values import canonical_json
 from tests.canary import CANARY, QUOTED, found_in
-from tests.unit.runner.jobs import START, batch, job, twin
+from tests.unit.runner.jobs import batch, job, run_context, twin
 
 KEY = MasterKey(Secret(b"k" * MASTER_KEY_BYTES))
 SOURCES = [
@@ -50,10 +50,8 @@ async def written(
         records.extend(submitted)
 
     monkeypatch.setattr(module, "connector", twin(read))
-    context = RunContext(
-        Limits(), lambda: START, 0, 4, submit, read_keys=read_keys or (lambda: KeyRing({KEY.key_id: KEY}))
-    )
-    last = await Run(sealed, context).drive()
+    context = run_context(partitions=4, read_keys=read_keys or (lambda: KeyRing({KEY.key_id: KEY})))
+    last = await Run(sealed, context, submit).drive()
     return b"".join((record.value or b"") + repr(record.headers).encode() for record in records), last
 
 

@@ -5,13 +5,7 @@ import asyncio
 import pytest
 
 from app.runner.slots import MAX_SLOW_PER_SLOT, TURN_SECONDS, Slots, Turn, TurnOver
-
-
-class Steady:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.clock import Clock
 
 
 def never() -> None:
@@ -25,7 +19,7 @@ async def waiting(turn: Turn) -> "asyncio.Task[None]":
 
 
 async def test_slots_are_granted_in_the_order_of_requests() -> None:
-    slots = Slots(1)
+    slots = Slots(1, Clock())
     first, second, third = (Turn(slots, never) for _ in range(3))
     await first.acquire()
     queue = [await waiting(second), await waiting(third)]
@@ -42,7 +36,7 @@ async def test_slots_are_granted_in_the_order_of_requests() -> None:
 
 
 async def test_a_cancelled_request_takes_no_slot() -> None:
-    slots = Slots(1)
+    slots = Slots(1, Clock())
     first, second, third = (Turn(slots, never) for _ in range(3))
     await first.acquire()
     cancelled, last = await waiting(second), await waiting(third)
@@ -54,15 +48,15 @@ async def test_a_cancelled_request_takes_no_slot() -> None:
 
 
 async def test_a_slow_run_lends_its_slot_until_it_asks_again() -> None:
-    steady = Steady()
-    slots = Slots(1, steady)
+    monotonic = Clock()
+    slots = Slots(1, monotonic)
     slow, other = Turn(slots, never), Turn(slots, never)
     await slow.acquire()
     slow.lend()
     slow.lend()
     await other.acquire()
     again = await waiting(slow)
-    steady.now += 7
+    monotonic.now += 7
     assert slow.waiting_seconds == 7
     other.end()
     await again
@@ -72,7 +66,7 @@ async def test_a_slow_run_lends_its_slot_until_it_asks_again() -> None:
 
 
 async def test_too_many_slow_runs_evict_those_that_are_slow_for_longest() -> None:
-    slots, evicted = Slots(1), []
+    slots, evicted = Slots(1, Clock()), []
     for number in range(MAX_SLOW_PER_SLOT + 2):
         turn = Turn(slots, lambda number=number: evicted.append(number))  # type: ignore[misc]
         await turn.acquire()
@@ -82,7 +76,7 @@ async def test_too_many_slow_runs_evict_those_that_are_slow_for_longest() -> Non
 
 
 async def test_a_run_that_waits_for_a_slot_again_is_not_evicted() -> None:
-    slots, evicted = Slots(1), []
+    slots, evicted = Slots(1, Clock()), []
     turns = [
         Turn(slots, lambda number=number: evicted.append(number))  # type: ignore[misc]
         for number in range(MAX_SLOW_PER_SLOT + 1)
@@ -98,12 +92,12 @@ async def test_a_run_that_waits_for_a_slot_again_is_not_evicted() -> None:
 
 
 async def test_a_turn_ends_between_batches_while_others_wait() -> None:
-    steady = Steady()
-    slots = Slots(1, steady)
+    monotonic = Clock()
+    slots = Slots(1, monotonic)
     run, other = Turn(slots, never), Turn(slots, never)
     await run.acquire()
     run.check()
-    steady.now += TURN_SECONDS
+    monotonic.now += TURN_SECONDS
     run.check()  # no other run waits
     queued = await waiting(other)
     with pytest.raises(TurnOver):
@@ -114,15 +108,15 @@ async def test_a_turn_ends_between_batches_while_others_wait() -> None:
 
 
 async def test_a_run_that_takes_long_to_its_first_batch_has_a_longer_turn() -> None:
-    steady = Steady()
-    slots = Slots(1, steady)
+    monotonic = Clock(0.0)
+    slots = Slots(1, monotonic)
     run, other = Turn(slots, never), Turn(slots, never)
     await run.acquire()
     await waiting(other)
-    steady.now = 30.0
+    monotonic.now = 30.0
     run.check()  # the first batch: its text before the cursor was read again
-    steady.now = 119.0
+    monotonic.now = 119.0
     run.check()
-    steady.now = 120.0
+    monotonic.now = 120.0
     with pytest.raises(TurnOver):
         run.check()

@@ -8,31 +8,25 @@ import pytest
 
 from app.runner.source_reader import SLOW_BYTES, SLOW_SECONDS, Pace, SourceReader
 from connectors.contract import Batch, Limits, RetryLater
+from tests.clock import Clock
 from tests.unit.runner.jobs import batch
 
 LIMITS = Limits(source_timeout_seconds=60, source_bytes_per_second=10)
 
 
-class Steady:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
-def steady() -> Steady:
-    return Steady()
+def monotonic() -> Clock:
+    return Clock()
 
 
-def test_the_pace_counts_from_the_last_complete_bytes(steady: Steady) -> None:
-    pace = Pace(600, steady)
+def test_the_pace_counts_from_the_last_complete_bytes(monotonic: Clock) -> None:
+    pace = Pace(600, monotonic)
     for _ in range(10):
-        steady.now += 59
+        monotonic.now += 59
         assert pace.seconds == 59
         pace.received(600)
     pace.received(599)
-    steady.now += 60
+    monotonic.now += 60
     assert (pace.bytes, pace.seconds) == (599, 60)
     pace.received(1)
     assert (pace.bytes, pace.seconds) == (0, 0)
@@ -41,10 +35,10 @@ def test_the_pace_counts_from_the_last_complete_bytes(steady: Steady) -> None:
 class Source:
     """A source that delivers what the test says."""
 
-    def __init__(self, steady: Steady) -> None:
+    def __init__(self, monotonic: Clock) -> None:
         self.ready = asyncio.Event()
         self.closed = False
-        self.reader = SourceReader(self._read, LIMITS, steady)
+        self.reader = SourceReader(self._read, LIMITS, monotonic)
 
     async def _read(self, limits: Limits) -> AsyncGenerator[Batch, None]:
         self.received = limits.received
@@ -62,12 +56,12 @@ class Source:
         return task
 
 
-async def test_a_source_is_slow_until_its_next_batch(steady: Steady) -> None:
-    source = Source(steady)
+async def test_a_source_is_slow_until_its_next_batch(monotonic: Clock) -> None:
+    source = Source(monotonic)
     fetching = await source.fetching()
     source.reader.check()
     assert not source.reader.is_slow
-    steady.now += SLOW_SECONDS
+    monotonic.now += SLOW_SECONDS
     source.reader.check()
     assert source.reader.is_slow
     source.ready.set()
@@ -80,22 +74,22 @@ async def test_a_source_is_slow_until_its_next_batch(steady: Steady) -> None:
     await source.reader.close(left_behind)
 
 
-async def test_a_source_that_delivers_fast_is_not_slow_however_long_its_batch_takes(steady: Steady) -> None:
-    source = Source(steady)
+async def test_a_source_that_delivers_fast_is_not_slow_however_long_its_batch_takes(monotonic: Clock) -> None:
+    source = Source(monotonic)
     await source.fetching()
     for _ in range(1_000):
-        steady.now += 0.9 * SLOW_SECONDS
+        monotonic.now += 0.9 * SLOW_SECONDS
         source.received(SLOW_BYTES)
         source.reader.check()
     assert not source.reader.is_slow
     await source.reader.close(left_behind)
 
 
-async def test_only_the_time_of_a_fetch_counts(steady: Steady) -> None:
-    source = Source(steady)
+async def test_only_the_time_of_a_fetch_counts(monotonic: Clock) -> None:
+    source = Source(monotonic)
     source.ready.set()
     await source.reader.next()
-    steady.now += 1_000
+    monotonic.now += 1_000
     source.reader.check()  # the batch is being committed
     assert not source.reader.is_slow
     source.ready.set()
@@ -103,17 +97,17 @@ async def test_only_the_time_of_a_fetch_counts(steady: Steady) -> None:
     await source.reader.close(left_behind)
 
 
-async def test_a_source_that_is_too_slow_is_given_up_and_closed(steady: Steady) -> None:
-    source = Source(steady)
+async def test_a_source_that_is_too_slow_is_given_up_and_closed(monotonic: Clock) -> None:
+    source = Source(monotonic)
     fetching = await source.fetching()
     for _ in range(5):
-        steady.now += 59
+        monotonic.now += 59
         source.received(600)
         source.reader.check()
-    steady.now += 59
+    monotonic.now += 59
     source.received(7)
     source.reader.check()
-    steady.now += 1
+    monotonic.now += 1
     source.reader.check()
     source.reader.check()
     with pytest.raises(RetryLater) as given_up:
@@ -123,19 +117,19 @@ async def test_a_source_that_is_too_slow_is_given_up_and_closed(steady: Steady) 
     assert source.closed
 
 
-async def test_a_connector_that_cancels_itself_is_an_error(steady: Steady) -> None:
+async def test_a_connector_that_cancels_itself_is_an_error(monotonic: Clock) -> None:
     async def read(_limits: Limits) -> AsyncGenerator[Batch, None]:
         raise asyncio.CancelledError
         yield batch()
 
-    reader = SourceReader(read, LIMITS, steady)
+    reader = SourceReader(read, LIMITS, monotonic)
     with pytest.raises(RuntimeError, match="cancelled"):
         await reader.next()
     await reader.close(left_behind)
 
 
 async def test_a_connector_that_fails_while_it_closes_is_logged(
-    steady: Steady, caplog: pytest.LogCaptureFixture
+    monotonic: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def read(_limits: Limits) -> AsyncGenerator[Batch, None]:
         try:
@@ -143,14 +137,14 @@ async def test_a_connector_that_fails_while_it_closes_is_logged(
         finally:
             raise OSError("https://user:secret@example.com")
 
-    reader = SourceReader(read, LIMITS, steady)
+    reader = SourceReader(read, LIMITS, monotonic)
     await reader.next()
     await reader.close(left_behind)
     assert "failed with OSError while it closed its source" in caplog.text
     assert "secret" not in caplog.text
 
 
-async def test_a_connector_that_does_not_end_is_left_behind(steady: Steady, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_connector_that_does_not_end_is_left_behind(monotonic: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.runner.source_reader.CLOSE_TIMEOUT_SECONDS", 0.0)
     released = asyncio.Event()
 
@@ -160,7 +154,7 @@ async def test_a_connector_that_does_not_end_is_left_behind(steady: Steady, monk
         finally:
             await released.wait()
 
-    reader = SourceReader(read, LIMITS, steady)
+    reader = SourceReader(read, LIMITS, monotonic)
     await reader.next()
     left: list[asyncio.Task[None]] = []
     await reader.close(left.append)

@@ -6,16 +6,14 @@ from typing import Any
 from app.kafka.clients import KafkaCluster
 from app.kafka.transactions import GroupCommit
 from app.records.envelopes import stamp
-from app.runner.partition import OwnedPartition, RunnerContext
-from app.runner.run import Run, RunContext
-from app.runner.slots import Slots
+from app.runner.partition import OwnedPartition
+from app.runner.run import Run
 from app.runner.stalled_uploads import REPORT_TIMEOUT, RETRY_DELAY, StalledUploads
-from connectors.contract import Limits
 from projections.jobs.decide import handle
 from projections.jobs.evolve import evolve
 from projections.jobs.state import Completed, Failed, Job
 from schemas.commands import ReportError
-from tests.unit.runner.jobs import START, job
+from tests.unit.runner.jobs import START, job, run_context
 
 UPLOAD = job(provider="collect", job_type="bulk_csv", configuration='{"stream":"people"}')
 SECOND = timedelta(seconds=1)
@@ -53,9 +51,9 @@ def test_a_report_resets_the_timeout() -> None:
 
 
 async def test_a_partition_runs_no_upload() -> None:
-    context = RunnerContext(KafkaCluster("127.0.0.1:1"), "runner", 1, Limits(), lambda: START, {"import": Slots(1)})
-    partition = OwnedPartition(0, context, [UPLOAD])
-    writer = GroupCommit(KafkaCluster("127.0.0.1:1"), "never entered")
+    cluster = KafkaCluster("127.0.0.1:1")
+    partition = OwnedPartition(0, cluster, run_context(), [UPLOAD])
+    writer = GroupCommit(cluster, "never entered")
     partition._reconcile(writer)
     await writer._producer.stop()
     assert partition._runs == {}
@@ -67,6 +65,6 @@ async def test_running_an_upload_without_a_request_is_an_error_of_the_job() -> N
     async def submit(records: Any) -> None:
         submitted.extend(records)
 
-    last = await Run(UPLOAD, RunContext(Limits(), lambda: START, 0, 1, submit)).drive()
+    last = await Run(UPLOAD, run_context(), submit).drive()
     assert isinstance(last, ReportError)
     assert (last.code, len(submitted)) == ("pushed", 1)
