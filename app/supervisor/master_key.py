@@ -1,10 +1,7 @@
-"""Create the master key at the first start, and announce its public key to the API.
+"""Create the master key at the first start, announce its public key to the API, and name the keys that are missing.
 
 A new key opens nothing that was sealed before, so a key is created only while nothing is sealed.
 """
-
-import re
-from typing import Final
 
 from aiokafka.errors import KafkaError
 from sqlalchemy.exc import SQLAlchemyError
@@ -14,11 +11,9 @@ from app.kafka.partition_reader import PartitionReader
 from app.kafka.patches.decompression import apply
 from app.settings import Settings
 from app.store.read_store import ReadStore
-from app.vault.cipher import SealingKey
-from app.vault.master_key import MasterKeyFileError, create_master_key, master_key_path, read_key_ring
+from app.vault.master_key import MasterKeyFileError, create_master_key, master_key_path, missing_keys, read_key_ring
+from app.vault.sealed_json import sealing_keys
 from schemas.topics import JOBS_COMMANDS
-
-KEY_ID: Final = re.compile(rb'"\$sealed":\{"box":"[^"]*","key":"([0-9a-f]{1,64})"')  # as canonical JSON has it
 
 
 async def prepare_master_key(settings: Settings, cluster: Cluster) -> str:
@@ -39,33 +34,30 @@ async def _prepare(settings: Settings, cluster: Cluster) -> str:
     store = await ReadStore.open(settings.database())
     try:
         ring = read_key_ring(path)
-        announced = await store.sealing_key.announced()
+        used = await store.jobs.sealing_keys()
         if ring.current is None:
-            if key_id := await sealed_key_id(cluster, settings.partitions):
-                return missing_key_text(key_id, settings)
-            ring = create_master_key(path)
-        assert ring.current is not None, "it has just been created"
-        await store.sealing_key.announce(ring.current.sealing_key.public)
+            used = used or await _sealing_keys_in_log(cluster, settings.partitions)
+            ring = ring if used else create_master_key(path)
+        if ring.current is not None:
+            await store.sealing_key.announce(ring.current.sealing_key.public)
     finally:
         await store.close()
-    former = SealingKey(announced).key_id if announced else ring.current.key_id
-    return "" if former in ring.keys else missing_key_text(former, settings)
+    problem = missing_keys(used, ring)
+    return problem and (
+        f"{problem}: restore {path} from a backup. If it is lost, put a new key there and enter the secrets of the "
+        "jobs again (docs/operations.md)"
+    )
 
 
-async def sealed_key_id(cluster: Cluster, partitions: int) -> str:
-    """Return the id of a master key that something is sealed with; empty if nothing is sealed. Reads all commands."""
+async def _sealing_keys_in_log(cluster: Cluster, partitions: int) -> frozenset[str]:
+    """Return the ids of the master keys in the first command with a sealed value; none if nothing was ever sealed.
+
+    The read store may be lost, and former configurations can be restored. Reads all commands.
+    """
     apply()
     for number in range(partitions):
         async with PartitionReader(cluster, JOBS_COMMANDS.name, number) as commands:
             async for record in commands.records():
-                if match := KEY_ID.search(record.value):
-                    return match[1].decode()
-    return ""
-
-
-def missing_key_text(key_id: str, settings: Settings) -> str:
-    """Return the problem that secrets are sealed with a key that is not in the file."""
-    return (
-        f"master key {key_id} is missing: restore {master_key_path(settings)} from a backup. If it is lost, put a new "
-        "key there and enter the secrets of the jobs again (docs/operations.md)"
-    )
+                if keys := sealing_keys(record.value):
+                    return keys
+    return frozenset()

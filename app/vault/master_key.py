@@ -6,7 +6,7 @@ Only `entrepot up` and `entrepot master-key` create a key. The runner reads it; 
 import os
 import stat
 from base64 import b64decode, b64encode
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -60,6 +60,17 @@ def no_keys() -> KeyRing:
 def master_key_path(settings: Settings) -> Path:
     """Return the path of the master key."""
     return settings.master_key_file or settings.data_dir / MASTER_KEY_FILE
+
+
+def missing_keys(key_ids: Iterable[str], ring: KeyRing) -> str:
+    """Return the problem that some of the keys that secrets are sealed with are not in the file; empty if all are."""
+    match sorted(set(key_ids) - ring.keys.keys()):
+        case []:
+            return ""
+        case [key_id]:
+            return f"master key {key_id} is missing"
+        case several:
+            return f"master keys {', '.join(several)} are missing"
 
 
 def read_key_ring(path: Path) -> KeyRing:

@@ -1,5 +1,6 @@
 """Sealed values in JSON objects: `{"$sealed": …, "shown": …}` stands for a value, with its masked form beside it."""
 
+import re
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -13,6 +14,8 @@ from schemas.json_values import canonical_json, json_pointer
 SEALED: Final = "$sealed"
 SHOWN: Final = "shown"
 
+_KEY_ID: Final = re.compile(rb'"\$sealed":\{"box":"[^"]*","key":"([0-9a-f]{1,64})"')  # as canonical JSON has it
+
 Open = Callable[[Sealed, SecretBinding], Secret[bytes]]
 
 
@@ -24,6 +27,11 @@ def job_owner(job_id: str) -> str:
 def is_sealed(value: Any) -> bool:
     """Whether a JSON value stands for a sealed one."""
     return isinstance(value, dict) and value.keys() == {SEALED, SHOWN}
+
+
+def sealing_keys(canonical: bytes) -> frozenset[str]:
+    """Return the ids of the master keys that values are sealed with, in canonical JSON or a record that contains it."""
+    return frozenset(key_id.decode() for key_id in _KEY_ID.findall(canonical))
 
 
 def shown_form(value: Any) -> Any:

@@ -32,7 +32,7 @@ from app.supervisor.broker.errors import BrokerError
 from app.supervisor.broker.jars import maven_settings, read_pins, verify_all
 from app.supervisor.broker.java import find_java, wheel_java
 from app.vault.cipher import SealingKey
-from app.vault.master_key import MASTER_KEY_FILE, MasterKeyFileError, master_key_path, read_key_ring
+from app.vault.master_key import MASTER_KEY_FILE, MasterKeyFileError, master_key_path, missing_keys, read_key_ring
 from schemas.topics import TOPICS
 
 Level = Literal["ok", "warn", "fail"]
@@ -188,7 +188,7 @@ async def check_read_store(settings: Settings) -> Finding:
 
 
 async def check_master_key(settings: Settings) -> Finding:
-    """Check that the master key exists and is the one that the API seals to."""
+    """Check that the file has the key that the API seals to, and those that secrets of jobs are sealed with."""
     if not settings.database_url and not _views(settings).exists():
         return Finding("warn", "no master key yet", "the first `entrepot up` creates it")
     try:
@@ -196,19 +196,20 @@ async def check_master_key(settings: Settings) -> Finding:
         store = await ReadStore.open(settings.database())
         try:
             announced = await store.sealing_key.announced()
+            used = await store.jobs.sealing_keys()
         finally:
             await store.close()
     except MasterKeyFileError as error:
         return Finding("fail", str(error), "without it, jobs with secrets can't run")
     except Exception as error:  # noqa: BLE001  # any driver error is the finding
         return Finding("warn", f"the read store can't be read ({type(error).__name__})", "see the line above")
-    if announced is None:
+    current = [SealingKey(announced).key_id] if announced else []
+    if problem := missing_keys([*current, *used], ring):
+        level: Level = "warn" if settings.database_url else "fail"  # in a cluster it may be on another machine
+        return Finding(level, problem, f"restore {master_key_path(settings)}; in a cluster, only the runner needs it")
+    if not current:
         return Finding("warn", "no master key is in use", "the next `entrepot up` creates it, or names the missing one")
-    if (key_id := SealingKey(announced).key_id) in ring.keys:
-        return Finding("ok", f"master key {key_id}")
-    level: Level = "warn" if settings.database_url else "fail"  # in a cluster it may be on another machine
-    advice = f"restore {master_key_path(settings)}; in a cluster, only the runner needs it"
-    return Finding(level, f"master key {key_id} is missing", advice)
+    return Finding("ok", f"master key {current[0]}")
 
 
 def _views(settings: Settings) -> Path:

@@ -14,6 +14,7 @@ from app.store.models import MAX_PAGE, InvalidLimitError, JobFilter, LogFilter, 
 from app.store.tables import Tables
 from app.store.views.live import LiveViews
 from app.store.views.page_cursors import decode_cursor, encode_cursor, fingerprint
+from app.vault.sealed_json import SEALED, sealing_keys
 from connectors.catalog import pushed_types
 from projections.jobs.state import Job, Status
 from schemas.coded import Params
@@ -97,6 +98,10 @@ class JobLists:
         """Return the number of jobs that match a filter."""
         return await self._views.read(lambda connection, tables: _count(connection, tables, where))
 
+    async def sealing_keys(self) -> frozenset[str]:
+        """Return the ids of the master keys that secrets in the current configurations are sealed with."""
+        return await self._views.read(_sealing_keys)
+
     async def log(self, where: LogFilter = ALL_LINES, limit: int = 50, cursor: str | None = None) -> Page[LogLine]:
         """Return a page of log lines, of one job or of all.
 
@@ -149,6 +154,14 @@ async def _count(connection: AsyncConnection, tables: Tables, where: JobFilter) 
         .where(tables.jobs.c.status.in_(_statuses(where)), *_job_conditions(tables, where))
     )
     return int((await connection.execute(query)).scalar_one())
+
+
+async def _sealing_keys(connection: AsyncConnection, tables: Tables) -> frozenset[str]:
+    keys = frozenset[str]()
+    async for (state,) in await connection.stream(select(tables.states.c.state)):
+        if SEALED.encode() in state and (job := try_decode_job(state)):
+            keys |= sealing_keys(job.configuration.encode())
+    return keys
 
 
 def _statuses(where: JobFilter) -> tuple[Status, ...]:

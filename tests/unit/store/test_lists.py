@@ -26,7 +26,8 @@ from app.store.tables import tables_of
 from app.store.views.page_cursors import PageKey, encode_cursor, fingerprint
 from projections.jobs.evolve import evolve
 from projections.jobs.state import Job, Status, next_wake
-from schemas.commands import KillJob, PauseJob, RenameJob, ReportError
+from schemas.commands import ConfigureJob, KillJob, PauseJob, RenameJob, ReportError
+from schemas.json_values import canonical_json
 from schemas.policies import ONCE
 from tests.unit.store.histories import START, Partition, history
 
@@ -81,6 +82,26 @@ async def test_an_unreadable_row_is_skipped_and_affects_no_other_job(
         0, [*partition.send(RenameJob, "job-02", name="new", description=""), *partition.create("job-99")]
     )
     assert await store.jobs.get("job-99") == partition.job("job-99")
+
+
+async def test_the_keys_of_current_secrets_are_found(store: ReadStore) -> None:
+    partition = Partition()
+    partition.create("a", configuration=sealed_with("aa"))
+    partition.create("b", configuration=sealed_with("bb"))
+    partition.create("c", configuration='{"source":"\\"$sealed\\":{\\"box\\":\\"\\",\\"key\\":\\"cc\\""}')
+    partition.create("d", configuration=sealed_with("dd"))
+    await store.views.apply(0, partition.records)
+    assert await store.jobs.sealing_keys() == {"aa", "bb", "dd"}
+    b = partition.job("b")
+    partition.send(ConfigureJob, "b", configuration=sealed_with("ee"), cadence=b.cadence, retry=b.retry)
+    await store.views.apply(0, partition.records)
+    async with store.database.writing() as connection:
+        await connection.execute(update(tables_of(1).states).filter_by(job_id="d").values(state=b'{"$sealed": 1'))
+    assert await store.jobs.sealing_keys() == {"aa", "ee"}
+
+
+def sealed_with(key_id: str) -> str:
+    return canonical_json({"source": {"$sealed": {"box": "AA==", "key": key_id, "version": "1"}, "shown": "•••"}})
 
 
 async def all_pages(store: ReadStore, where: JobFilter, sort: Sort, limit: int) -> list[Job]:

@@ -19,8 +19,10 @@ from app.vault.cipher import MASTER_KEY_BYTES, MasterKey
 from app.vault.master_key import create_master_key, read_key_ring
 from app.vault.sealed_json import job_owner, seal_secrets
 from app.vault.secret import Secret
-from schemas.commands import CreateJob
+from schemas.commands import ConfigureJob, CreateJob, KillJob, PurgeJob
+from schemas.json_values import canonical_json
 from schemas.topics import JOBS_COMMANDS, TOPICS
+from tests.unit.store.histories import Partition
 
 FORMER = MasterKey(Secret(b"f" * MASTER_KEY_BYTES))
 
@@ -52,9 +54,15 @@ async def create_job(cluster: MemoryCluster, configuration: Any) -> None:
         await send(producer, [encoded(JOBS_COMMANDS, command, "orders", 1)])
 
 
-def sealed_source() -> Any:
+def sealed_source(key: MasterKey = FORMER) -> Any:
     plain = {"source": "https://user:pw@host/"}
-    return seal_secrets(plain, {"source": "https://•••@host/"}, FORMER.sealing_key, job_owner("orders"))
+    return seal_secrets(plain, {"source": "https://•••@host/"}, key.sealing_key, job_owner("orders"))
+
+
+async def view(settings: Settings, partition: Partition) -> None:
+    store = await ReadStore.open(settings.database())
+    await store.views.apply(0, partition.records)
+    await store.close()
 
 
 async def test_the_first_start_creates_and_announces_a_key(settings: Settings, cluster: MemoryCluster) -> None:
@@ -74,13 +82,50 @@ async def test_no_key_is_created_when_something_is_sealed(settings: Settings, cl
     assert await announced(settings) is None
 
 
-async def test_a_replaced_key_is_named_and_used(settings: Settings, cluster: MemoryCluster) -> None:
+async def test_a_missing_key_is_named_at_every_start_while_a_job_needs_it(
+    settings: Settings, cluster: MemoryCluster
+) -> None:
+    replaced = create_master_key(settings.data_dir / "master-key").current
+    assert replaced
+    partition = Partition()
+    partition.create("orders", configuration=canonical_json(sealed_source()))
+    partition.create("contacts", configuration=canonical_json(sealed_source(replaced)))
+    partition.create("flights", configuration=canonical_json({"source": "flights.csv"}))
+    await view(settings, partition)
+    for _start in range(3):
+        assert (await prepare_master_key(settings, cluster)).startswith(f"master key {FORMER.key_id} is missing")
+        assert await announced(settings) == replaced.sealing_key.public
+    partition.send(KillJob, "orders")  # it can be restored
+    await view(settings, partition)
+    assert (await prepare_master_key(settings, cluster)).startswith(f"master key {FORMER.key_id} is missing")
+    partition.advance(days=91)
+    partition.send(PurgeJob, "orders")
+    await view(settings, partition)
     assert await prepare_master_key(settings, cluster) == ""
-    (former,) = read_key_ring(settings.data_dir / "master-key").keys
-    replaced = create_master_key(settings.data_dir / "master-key")
-    assert replaced.current
-    assert (await prepare_master_key(settings, cluster)).startswith(f"master key {former} is missing")
-    assert await announced(settings) == replaced.current.sealing_key.public
+
+
+async def test_a_key_is_no_longer_missing_once_the_secrets_are_entered_again(
+    settings: Settings, cluster: MemoryCluster
+) -> None:
+    replaced = create_master_key(settings.data_dir / "master-key").current
+    assert replaced
+    partition, third = Partition(), MasterKey(Secret(b"t" * MASTER_KEY_BYTES))
+    partition.create("orders", configuration=canonical_json({"first": sealed_source(), "second": sealed_source(third)}))
+    await view(settings, partition)
+    both = ", ".join(sorted([FORMER.key_id, third.key_id]))
+    assert (await prepare_master_key(settings, cluster)).startswith(f"master keys {both} are missing")
+    job, new = partition.job("orders"), canonical_json(sealed_source(replaced))
+    partition.send(ConfigureJob, "orders", configuration=new, cadence=job.cadence, retry=job.retry)
+    await view(settings, partition)
+    assert await prepare_master_key(settings, cluster) == ""
+
+
+async def test_no_key_is_created_when_only_the_read_store_names_one(settings: Settings, cluster: MemoryCluster) -> None:
+    partition = Partition()
+    partition.create("orders", configuration=canonical_json(sealed_source()))
+    await view(settings, partition)
+    assert (await prepare_master_key(settings, cluster)).startswith(f"master key {FORMER.key_id} is missing")
+    assert not (settings.data_dir / "master-key").exists()
 
 
 async def test_a_key_is_rotated_by_a_line_before_the_old_one(settings: Settings, cluster: MemoryCluster) -> None:
