@@ -9,23 +9,18 @@ import hmac
 import secrets
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
-from pathlib import Path
 from typing import Final, Literal, TypeVar
 
 from pydantic import SecretStr
 
-from app.data_dir import write_private
 from schemas.access import ROLES, AccessRecord, AccessRole, BrowserSession, SignInCode
 
 CallerKind = Literal["token", "session"]
 
 ADMIN: Final = "admin"
-ADMIN_FILE: Final = "admin-token"
-PENDING_ADMIN_FILE: Final = "admin-token.new"  # until its hash is a definition
 PREFIX: Final = "ent_"
 CODE_LIFE: Final = timedelta(minutes=15)
 SESSION_LIFE: Final = timedelta(hours=12)
@@ -137,34 +132,6 @@ class Sessions:
         if not siblings:
             del self._of_token[type(record), record.root_id]
         return True
-
-
-def pending_admin_secret(data_dir: Path) -> str:
-    """Return the secret of the admin token that is to become a definition; create it, unless another server has."""
-    path = data_dir / PENDING_ADMIN_FILE
-    while True:
-        with suppress(FileExistsError):
-            write_private(path, f"{new_secret()}\n".encode(), replace=False)
-        with suppress(FileNotFoundError):  # another server has activated it meanwhile
-            return path.read_text().strip()
-
-
-def admin_secret(data_dir: Path) -> str:
-    """Return the secret of the admin token of the data directory; empty if there is none."""
-    with suppress(FileNotFoundError):
-        return (data_dir / ADMIN_FILE).read_text().strip()
-    return ""
-
-
-def activate_admin_secret(data_dir: Path) -> None:
-    """Replace the admin token of the data directory by the pending one, unless another server has."""
-    with suppress(FileNotFoundError):
-        (data_dir / PENDING_ADMIN_FILE).replace(data_dir / ADMIN_FILE)
-
-
-def drop_pending_admin_secret(data_dir: Path) -> None:
-    """Remove the pending admin token: the data directory has a valid one."""
-    (data_dir / PENDING_ADMIN_FILE).unlink(missing_ok=True)
 
 
 def form_token(session: str) -> str:

@@ -1,4 +1,4 @@
-"""The lock, the permissions and the format of the data directory."""
+"""The data directory: its lock, permissions and format, and the files that the command line finds in it."""
 
 import fcntl
 import os
@@ -9,6 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+API_ADDRESS_FILE: Final = "api.json"
+ADMIN_FILE: Final = "admin-token"  # its secret
+PENDING_ADMIN_FILE: Final = "admin-token.new"  # the secret of a token that is not valid yet
 LOCK_FILE: Final = "supervisor.lock"
 FORMAT: Final = 5  # of topics, read store, tokens and profiles; incremented when older data can't be read
 FORMAT_FILE: Final = "format"

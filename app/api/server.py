@@ -41,7 +41,7 @@ from app.api.services.ingest_producer import IngestProducer
 from app.api.services.lag_monitor import LagMonitor
 from app.api.services.metrics import new_metrics
 from app.api.system import health, providers, schema_registry, tokens
-from app.data_dir import write_private
+from app.data_dir import API_ADDRESS_FILE, write_private
 from app.definitions.catalog import DefinitionCatalog
 from app.definitions.rules import RulesReader
 from app.definitions.tail import DefinitionsTail
@@ -54,7 +54,6 @@ from app.runner.source_reader import limits_of
 from app.settings import Settings
 from app.store.read_store import ReadStore
 
-ADDRESS_FILE: Final = "api.json"
 SHUTDOWN_TIMEOUT_SECONDS: Final = 5.0
 JOB_ID: Final = "{job_id:(?!logs$)[^{}/]+}"  # `/v2/job/logs` is the log of all jobs
 DEFINITION_ID: Final = "{definition_id:[^/]+}"  # a stream's name may have braces
@@ -75,7 +74,7 @@ async def serve(settings: Settings, stop: asyncio.Event, clock: Clock = utc_now)
     """Serve until `stop` is set. The port is open at once; `/readyz` reports when Kafka and control are ready."""
     async with AsyncExitStack() as stack:
         url = await listen(await make_api(settings, stack, clock), stack)
-        address = settings.data_dir / ADDRESS_FILE
+        address = settings.data_dir / API_ADDRESS_FILE
         write_private(address, orjson.dumps({"url": url, "pid": os.getpid()}))
         stack.callback(_forget, address, url)
         _log.info("listening at %s", url)

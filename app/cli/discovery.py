@@ -8,9 +8,7 @@ from pathlib import Path
 import orjson
 
 from app.cli.exits import UNAVAILABLE, CommandError
-
-ADDRESS: str = "api.json"
-TOKEN: str = "admin-token"  # noqa: S105  # the name of the file, which only its owner may read
+from app.data_dir import ADMIN_FILE, API_ADDRESS_FILE
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +38,7 @@ def find(url: str | None, token: str | None, data_dir: Path) -> Endpoint:
 
 def _address(data_dir: Path) -> str | None:
     try:
-        return str(orjson.loads((data_dir / ADDRESS).read_bytes())["url"]).rstrip("/")
+        return str(orjson.loads((data_dir / API_ADDRESS_FILE).read_bytes())["url"]).rstrip("/")
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -48,6 +46,6 @@ def _address(data_dir: Path) -> str | None:
 def _token(data_dir: Path) -> str | None:
     """Return the admin token that the API created in the data directory, else the one of the settings."""
     with suppress(OSError):
-        if token := (data_dir / TOKEN).read_text().strip():
+        if token := (data_dir / ADMIN_FILE).read_text().strip():
             return token
     return os.environ.get("ENTREPOT_ADMIN_TOKEN") or None

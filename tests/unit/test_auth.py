@@ -1,10 +1,7 @@
-"""Credentials: the fold of sessions and codes, the token of the settings, and the admin token of a data directory."""
+"""Credentials: the fold of sessions and codes, and the token of the settings."""
 
-import re
-import stat
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
@@ -15,11 +12,7 @@ from app.auth import (
     Caller,
     Sessions,
     SettingsToken,
-    activate_admin_secret,
-    admin_secret,
-    drop_pending_admin_secret,
     form_token,
-    pending_admin_secret,
 )
 from schemas.access import ROLES, AccessRecord, AccessRole, BrowserSession, SignInCode
 
@@ -119,28 +112,6 @@ def test_without_a_token_in_the_settings_none_matches(secret: SecretStr | None) 
     token = SettingsToken(secret)
     assert token.id == ""
     assert not token.matches("")
-
-
-# The admin token of a data directory
-
-
-def test_the_admin_token_waits_in_a_private_file(tmp_path: Path) -> None:
-    secret = pending_admin_secret(tmp_path)
-    assert re.fullmatch(r"ent_[\w-]{43}", secret)
-    assert pending_admin_secret(tmp_path) == secret, "another server uses the same"
-    assert admin_secret(tmp_path) == ""
-    activate_admin_secret(tmp_path)
-    activate_admin_secret(tmp_path)
-    assert admin_secret(tmp_path) == secret
-    assert [path.name for path in tmp_path.iterdir()] == ["admin-token"]
-    assert stat.S_IMODE((tmp_path / "admin-token").stat().st_mode) == 0o600
-
-
-def test_a_pending_admin_token_is_dropped(tmp_path: Path) -> None:
-    first = pending_admin_secret(tmp_path)
-    drop_pending_admin_secret(tmp_path)
-    drop_pending_admin_secret(tmp_path)
-    assert pending_admin_secret(tmp_path) != first
 
 
 # Callers

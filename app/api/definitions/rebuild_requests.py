@@ -8,11 +8,11 @@ from aiokafka.errors import KafkaError
 from pydantic import Field, model_validator
 
 from app.api.definitions.definitions import body_of, check_loaded
+from app.api.definitions.upload_search import unknown_uploads
 from app.api.http.param_types import SAFE_TEXT, TimestampText
 from app.api.http.problems import ApiProblem, FieldError, invalid
 from app.api.jobs.bodies import ITEM_LIMIT
 from app.api.routing.routes import Body, RequestContext
-from app.api.services.upload_search import unknown_uploads
 from projections.definitions.rebuild_spec import MAX_VERSION, RebuildSpec, Scope, VersionedBody
 from projections.definitions.rules import Rules
 from projections.jobs.state import Job

@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
-from uuid import uuid4
 
 from app.api.http.problems import ApiProblem
-from app.api.services.command_gateway import CommandGateway, Refused
+from app.api.services.admin_token import AdminToken
+from app.api.services.command_gateway import CommandGateway
 from app.auth import (
     ADMIN,
     CODE_LIFE,
@@ -22,13 +22,9 @@ from app.auth import (
     CallerKind,
     Sessions,
     SettingsToken,
-    activate_admin_secret,
-    admin_secret,
     digest_key_of,
-    drop_pending_admin_secret,
     hash_of,
     new_secret,
-    pending_admin_secret,
 )
 from app.definitions.catalog import DefinitionCatalog
 from app.kafka.clients import Cluster
@@ -36,18 +32,16 @@ from app.kafka.producer_record import ProducerRecord
 from app.kafka.tail import MAX_AGE_SECONDS, Tail
 from app.process import Clock
 from app.records.command_waiters import CommandWaiters
-from app.sentences.sentence import sentence, sentence_of
+from app.sentences.sentence import sentence_of
 from app.settings import Settings
 from schemas.access import PARTITION, AccessRecord, AccessRole, BrowserSession, SignInCode
-from schemas.definitions import TOKEN, CreateToken
+from schemas.definitions import TOKEN
 from schemas.topics import ACCESS_SESSIONS
 from schemas.wire.catalog import UnreadableRecordError
 from schemas.wire.codec import decode, encode
 
 FOLD_TIMEOUT_SECONDS: Final = 5.0
 SWEEP_INTERVAL_SECONDS: Final = 60.0
-RETRY_DELAY_SECONDS: Final = 0.5
-DECISION_TIMEOUT_SECONDS: Final = 3_600.0  # after it the command for the admin token is sent again
 
 _log = logging.getLogger(__name__)
 
@@ -231,75 +225,6 @@ class Access:
             await asyncio.sleep(SWEEP_INTERVAL_SECONDS)
             with suppress(ApiProblem):  # Kafka is unreachable; the next sweep repeats it
                 await self.sweep()
-
-
-class AdminToken:
-    """The admin token of the data directory, which the command line of its owner finds in a file.
-
-    It is a definition like every other token, so all servers accept it, but its secret is only in the file. A server
-    creates one unless the file holds a valid one; not if the settings have an admin token, which serves the same
-    purpose. The secret waits in a second file until it is valid, so a restart meanwhile creates no other. That of the
-    first file is never submitted: its token may have been revoked.
-    """
-
-    def __init__(self, settings: Settings, catalog: DefinitionCatalog, gateway: CommandGateway, clock: Clock) -> None:
-        self.is_settled = bool(settings.admin_token)  # whether there is nothing to create, or to create any more
-        self._data_dir = settings.data_dir
-        self._catalog = catalog
-        self._gateway = gateway
-        self._clock = clock
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        """Make the token valid in the background: Kafka and control may start later."""
-        if self.is_settled:
-            return
-        # Before the catalog is read: a token of another server on this directory is in the file, or in the catalog.
-        secret_hash = hash_of(pending_admin_secret(self._data_dir))
-        self._task = asyncio.create_task(self._settle(secret_hash), name="admin token")
-
-    async def stop(self) -> None:
-        """Stop trying."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-
-    async def _settle(self, secret_hash: str) -> None:
-        try:
-            await self._catalog.caught_up()
-            if self._is_valid(admin_secret(self._data_dir)):
-                drop_pending_admin_secret(self._data_dir)
-            elif await self._create(secret_hash):
-                activate_admin_secret(self._data_dir)
-            self.is_settled = True
-        except Exception:
-            _log.exception("no admin token could be created in %s", self._data_dir)
-            raise
-
-    def _is_valid(self, secret: str) -> bool:
-        token = self._catalog.tokens.by_hash.get(hash_of(secret))
-        return token is not None and token.role == "admin" and token.is_valid(self._clock())
-
-    async def _create(self, secret_hash: str) -> bool:
-        command = CreateToken(
-            command_id=str(uuid4()),
-            definition_id=f"{TOKEN}{uuid4()}",
-            issued_at=self._clock(),
-            issued_by="api",
-            name=ADMIN,
-            role="admin",
-            sha256=secret_hash,
-        )
-        while secret_hash not in self._catalog.tokens.by_hash:
-            try:
-                await self._gateway.submit(command, DECISION_TIMEOUT_SECONDS)
-            except ApiProblem:  # Kafka is unreachable
-                await asyncio.sleep(RETRY_DELAY_SECONDS)
-            except Refused as refusal:
-                if refusal.event.code != "token_exists":  # it does if another server shares the data directory
-                    _log.error("no admin token is created: %s", sentence(refusal.event.code, refusal.event.params))
-                    return False
-        return True
 
 
 def _record(record_id: str, record: AccessRecord | None) -> ProducerRecord:

@@ -16,13 +16,12 @@ from typing import Final, Literal
 import aiohttp
 import click
 
-from app.auth import ADMIN_FILE, PENDING_ADMIN_FILE
 from app.cli.client import connected
 from app.cli.discovery import find
 from app.cli.exits import DIFFERS, REFUSED, CommandError
 from app.cli.output import OutputFormat, serialized
 from app.cli.service.settings_errors import load_settings
-from app.data_dir import is_exposed, lock_holder
+from app.data_dir import ADMIN_FILE, PENDING_ADMIN_FILE, is_exposed, lock_holder
 from app.kafka.cluster import BROKER_DIR, PASSWORD_FILE, KafkaPasswordError, cluster_of, resolve_kafka
 from app.kafka.topics import ClusterUnreachable, TopicRow, describe_topics
 from app.sentences.escapes import escaped_lines

@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from app.api.definitions import rebuild_requests
-from app.api.services.upload_search import unknown_uploads
+from app.api.definitions.upload_search import unknown_uploads
 from app.kafka.clients import Cluster
 from app.rebuild.progress import RebuildProgress
 from schemas.definitions import REBUILD, ReportRebuilt

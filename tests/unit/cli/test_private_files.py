@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from app.auth import activate_admin_secret, pending_admin_secret
+from app.api.services.admin_token import activate_admin_secret, pending_admin_secret
 from app.cli.main import main
 from app.cli.service.doctor import Finding, check_permissions
 from app.settings import Settings
