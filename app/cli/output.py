@@ -21,6 +21,7 @@ COLOURS: Final = {
     "Running": "green",
     "Synced": "green",
     "Completed": "cyan",
+    "Completed with rejects": "yellow",
     "Sleeping": "yellow",
     "Paused": "yellow",
     "Error": "red",

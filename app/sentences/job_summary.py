@@ -14,6 +14,11 @@ def summary(job: Job) -> str:
     return f"{job.provider}/{job.job_type}, {cadence_in_words(job.cadence)}. {_status(job)}"
 
 
+def status_label(job: Job) -> str:
+    """Return the status for display; it tells whether a completed job rejected records."""
+    return "Completed with rejects" if isinstance(job.phase, Completed) and job.total_counts.rejected else job.status
+
+
 def _status(job: Job) -> str:  # noqa: PLR0911  # one line for each phase, closed and complete
     phase = job.phase
     match phase:
@@ -34,7 +39,7 @@ def _status(job: Job) -> str:  # noqa: PLR0911  # one line for each phase, close
             ends = f"until {clock(phase.until)}" if phase.until else "until it is resumed"
             return f"Paused since {clock(phase.since)}, {ends}."
         case Completed():
-            return f"Completed at {clock(phase.since)}: {counts_in_words(job.total_counts)} in total."
+            return f"{status_label(job)} at {clock(phase.since)}: {counts_in_words(job.total_counts)} in total."
         case Killed():
             return f"Killed at {clock(phase.since)}; it can be restored until it is purged."
         case Purged():

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from app.api.routing.responses import View
 from app.sentences.codes import ACTIONS
-from app.sentences.job_summary import summary
+from app.sentences.job_summary import status_label, summary
 from app.store.models import ConfigurationVersion
 from app.vault.sealed_json import shown_form
 from connectors.catalog import connector, is_pushed
@@ -49,6 +49,9 @@ class JobItem(View):
     job_type: str
     kind: Annotated[str, Field(description="import, export or enrichment")]
     status: str
+    status_label: Annotated[
+        str, Field(description="the status for display: `Completed with rejects` when records were rejected")
+    ]
     draft: Annotated[bool, Field(description="created but never started")]
     reason: Annotated[str, Field(description="why it is sleeping, waiting for a slot, paused or failed: a code")]
     sleep_until: datetime | None
@@ -135,6 +138,7 @@ def _computed(job: Job) -> dict[str, Any]:
         "reason": reason(job),
         "sleep_until": phase.until if isinstance(phase, Sleeping | Paused) else None,
         "since": phase.since,
+        "status_label": status_label(job),
         "summary": summary(job),
         "progress": progress(job),
         "errors": Errors(consecutive=job.streak.consecutive, since=job.streak.since) if job.streak else None,

@@ -213,7 +213,7 @@ def print_job(session: Session, job: dict[str, Any], message: str = "") -> None:
         click.echo(escaped(f"accepted; not visible yet, check with: entrepot job show {job['id']}"))
     elif session.output == "table":
         reason = f", {job['reason']}" if job["reason"] else ""
-        click.echo(escaped(f"{job['id']}  {job['name']}: {job['status']}{reason}"))
+        click.echo(escaped(f"{job['id']}  {job['name']}: {job['status_label']}{reason}"))
         if message:
             click.echo(escaped(message))
     else:

@@ -25,7 +25,7 @@ JOBS: Final = (
     Column("id", lambda job: job["id"][:8], drop=3),
     Column("name", lambda job: job["name"], shrinks=True),
     Column("type", lambda job: f"{job['provider']} {job['job_type']}", drop=4),
-    Column("status", lambda job: job["status"]),
+    Column("status", lambda job: job["status_label"]),
     Column("reason", lambda job: job["reason"], drop=6),
     Column("read", lambda job: job["total_counts"]["read"], right=True, drop=1),
     Column("accepted", lambda job: job["total_counts"]["accepted"], right=True, drop=5),
@@ -91,7 +91,7 @@ def facts(job: Mapping[str, Any]) -> dict[str, str]:
         "description": job["description"],
         "type": f"{job['provider']} {job['job_type']}"
         + (f" ({job['kind']})" if job["kind"] != job["job_type"] else ""),
-        "status": job["status"] + (f", {job['reason']}" if job["reason"] else ""),
+        "status": job["status_label"] + (f", {job['reason']}" if job["reason"] else ""),
         "since": local_time(job["since"]),
         "until": local_time(job["sleep_until"]),
         "next": local_time(job["next_at"]),

@@ -37,7 +37,7 @@ async def wait_for_job(session: Session, job: Mapping[str, Any]) -> int:
             job["id"],
             lambda now: update(now["progress"]["bytes_read"], now["progress"]["bytes_total"], job_progress(now)),
         )
-    click.echo(escaped(f"{ended['status']}: {counts(ended)}"), err=session.output != "table")
+    click.echo(escaped(f"{ended['status_label']}: {counts(ended)}"), err=session.output != "table")
     if ended["status"] in {"Completed", "Sleeping"}:
         return 0
     click.echo(escaped(ended["summary"]), err=True)

@@ -82,6 +82,8 @@ def test_killing_needs_a_confirmation_and_running_does_not() -> None:
 def test_rejected_records_come_with_the_command_that_lists_them() -> None:
     rejected = replace(JOB, total_counts=Counts(read=2, accepted=1, rejected=1))
     assert "entrepot job dead-letters job-1" in shown(rejected)
+    assert "</span> Completed with rejects" in shown(rejected), "the status in its words"
+    assert "Completed with rejects" not in shown(JOB)
     assert "entrepot job dead-letters" not in shown(JOB), "there are no rejected records"
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from app.sentences.job_summary import cadence_in_words, summary
+from app.sentences.job_summary import cadence_in_words, status_label, summary
 from projections.jobs.retry import Streak
 from projections.jobs.state import Completed, Failed, Job, Killed, Paused, Phase, Purged, Running, Sleeping, next_wake
 from schemas.commands import Counts
@@ -74,6 +74,13 @@ JOB = Job(
 )
 def test_what_it_does_and_how_it_stands(phase: Phase, stands: str) -> None:
     assert summary(replace(JOB, phase=phase)) == f"csv/file, every 15 minutes. {stands}"
+
+
+def test_a_completed_job_with_rejects_says_so() -> None:
+    job = replace(JOB, phase=Completed(since=AT), total_counts=Counts(read=3, rejected=3))
+    assert status_label(job) == "Completed with rejects"
+    assert "Completed with rejects at" in summary(job)
+    assert status_label(replace(job, phase=Running(since=AT))) == "Running"
 
 
 def test_a_pass_that_has_read_nothing_says_nothing_of_it() -> None:
