@@ -53,6 +53,7 @@ from app.profiles.lookup_client import ProfilesClient
 from app.runner.source_reader import limits_of
 from app.settings import Settings
 from app.store.read_store import ReadStore
+from connectors.kit.threads import DaemonThreads
 
 SHUTDOWN_TIMEOUT_SECONDS: Final = 5.0
 JOB_ID: Final = "{job_id:(?!logs$)[^{}/]+}"  # `/v2/job/logs` is the log of all jobs
@@ -66,6 +67,7 @@ _log = logging.getLogger(__name__)
 
 async def run_api(settings: Settings) -> int:
     """Run the role until SIGTERM or SIGINT; return the exit code of the process."""
+    asyncio.get_running_loop().set_default_executor(DaemonThreads())
     await serve(settings, shutdown_event())
     return 0
 

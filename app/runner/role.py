@@ -28,7 +28,7 @@ from app.runner.slots import Slots
 from app.runner.source_reader import limits_of
 from app.settings import Settings
 from app.vault.master_key import master_key_path, read_key_ring
-from connectors.kit.daemon_threads import DaemonThreads
+from connectors.kit.threads import DaemonThreads
 from projections.jobs.state import Job
 from schemas.topics import JOBS_EVENTS
 

@@ -63,7 +63,7 @@ class SourceReader:
         self._recent = Pace(SLOW_BYTES, monotonic)
         self._minimum = Pace(self._timeout * limits.source_bytes_per_second, monotonic)
         self._batches = read(replace(limits, received=self._received))
-        self._fetch: asyncio.Task[Batch | None] | None = None
+        self._fetch: asyncio.Future[Batch | None] | None = None
         self._given_up: asyncio.Future[RetryLater] = asyncio.get_running_loop().create_future()
 
     def _received(self, count: int) -> None:
@@ -88,7 +88,7 @@ class SourceReader:
         self.is_slow = False
         self._recent.restart()
         self._minimum.restart()
-        fetch = self._fetch = asyncio.create_task(_next(self._batches), name="fetch a batch")
+        fetch = self._fetch = asyncio.ensure_future(anext(self._batches, None))
         pending: set[asyncio.Future[Any]] = {fetch, self._given_up}
         await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
         if not fetch.done():
@@ -115,7 +115,3 @@ class SourceReader:
         except Exception as error:  # noqa: BLE001  # the outcome of the run is decided already
             # Without its message and traceback: they can hold secrets of the configuration.
             _log.warning("a connector failed with %s while it closed its source", type(error).__name__)
-
-
-async def _next(batches: AsyncGenerator[Batch, None]) -> Batch | None:
-    return await anext(batches, None)

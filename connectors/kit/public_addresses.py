@@ -11,7 +11,6 @@ from typing import Final
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from connectors.contract import FixConfiguration
-from connectors.kit.daemon_threads import DaemonThreads
 
 EMBEDDING: Final = (  # the last 32 bits are an IPv4 address
     IPv6Network("::/96"),  # IPv4-compatible, RFC 4291
@@ -57,17 +56,17 @@ def refuse_private(host: str) -> None:
 
 
 class ThreadResolver(AbstractResolver):
-    """The system's resolver, without a pool of threads: name servers that don't respond delay no other look-up."""
+    """The system's resolver, in threads of the default executor: those of uvloop are four.
 
-    def __init__(self) -> None:
-        self._threads = DaemonThreads()
+    With `DaemonThreads`, name servers that don't respond delay no other look-up.
+    """
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
         """Return the addresses of `host`."""
         addresses = await asyncio.get_running_loop().run_in_executor(
-            self._threads, socket.getaddrinfo, host, port, family, socket.SOCK_STREAM, 0, socket.AI_ADDRCONFIG
+            None, socket.getaddrinfo, host, port, family, socket.SOCK_STREAM, 0, socket.AI_ADDRCONFIG
         )
         numeric = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
         return [

@@ -11,17 +11,13 @@ T = TypeVar("T")
 async def read_ahead(source: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
     """Yield the items of `source`, fetching one item ahead. Closing it closes `source`."""
     async with aclosing(source):
-        pending = asyncio.ensure_future(_next_item(source))
+        pending = asyncio.ensure_future(anext(source, None))
         try:
             while (item := await pending) is not None:
-                pending = asyncio.ensure_future(_next_item(source))
+                pending = asyncio.ensure_future(anext(source, None))
                 yield item
         finally:
             pending.cancel()
             await asyncio.wait([pending])
             if not pending.cancelled():
                 pending.exception()  # mark as retrieved: the consumer stopped early
-
-
-async def _next_item(source: AsyncGenerator[T, None]) -> T | None:
-    return await anext(source, None)

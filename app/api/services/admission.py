@@ -9,7 +9,7 @@ from app.api.http.problems import ApiProblem
 
 MAX_ADMITTED_BYTES: Final = 64 * 1024 * 1024
 OVERHEAD_BYTES: Final = 8 * 1024  # of a request besides its body
-MAX_PROBES: Final = 4  # checks of configurations; each may hold a thread, and the pool of an event loop has 5 or more
+MAX_PROBES: Final = 4  # checks of configurations; each may hold a thread that hangs
 RETRY_SOON: Final = {"Retry-After": "1"}  # seconds: bodies are processed quickly
 RETRY_LATER: Final = {"Retry-After": "10"}  # seconds: uploads take long
 

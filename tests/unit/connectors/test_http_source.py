@@ -18,6 +18,7 @@ from aiohttp.test_utils import TestServer
 from connectors.contract import Batch, ConnectorError, FixConfiguration, Limits, RateLimited, RetryLater
 from connectors.kit.http_source import retry_after
 from connectors.kit.public_addresses import PublicResolver, ThreadResolver, is_public
+from connectors.kit.threads import DaemonThreads
 from connectors.providers.file import CONNECTOR, Config, check, read
 
 ROWS = b"a,b\n" + b"".join(b"%d,x\n" % number for number in range(60_000))
@@ -315,6 +316,7 @@ def test_credentials_are_redacted() -> None:
 
 
 async def test_dead_name_servers_delay_no_other_look_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    asyncio.get_running_loop().set_default_executor(DaemonThreads())
     look_up, released = socket.getaddrinfo, threading.Event()
 
     def getaddrinfo(host: str, *arguments: Any) -> Any:

@@ -15,8 +15,7 @@ from app.runner.partition import QUEUE_NOTICE_SECONDS
 from app.runner.slots import TURN_SECONDS
 from app.runner.source_reader import SLOW_SECONDS
 from connectors.contract import Limits
-from connectors.kit.daemon_threads import DaemonThreads
-from connectors.kit.threads import in_thread
+from connectors.kit.threads import DaemonThreads, in_thread
 from projections.jobs.state import Completed, Running, Sleeping
 from schemas.events import JobDequeued, JobErrored, JobQueued
 from tests.unit.runner.jobs import batch, twin
