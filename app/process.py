@@ -15,6 +15,7 @@ MAX_FILES: Final = 1024 * 1024  # systems without a hard limit refuse an unlimit
 PR_SET_PDEATHSIG: Final = 1  # of Linux's prctl
 
 Clock = Callable[[], datetime]
+Monotonic = Callable[[], float]  # seconds since a fixed moment
 
 
 def utc_now() -> datetime:

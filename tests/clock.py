@@ -1,10 +1,10 @@
-"""A clock that a test moves."""
+"""A monotonic clock that a test moves."""
 
 from dataclasses import dataclass
 
 
 @dataclass
-class Clock:
+class ManualMonotonic:
     """`now` is in seconds."""
 
     now: float = 1_000.0

@@ -566,7 +566,7 @@ async def test_a_tail_knows_that_the_cluster_is_away(cluster: Cluster, make_topi
         nonlocal taken
         taken += len(records)
 
-    async with tailing(tail := Tail(cluster, topic, take, start="beginning", clock=lambda: 3 * time.monotonic())):
+    async with tailing(tail := Tail(cluster, topic, take, start="beginning", monotonic=lambda: 3 * time.monotonic())):
         await until(lambda: tail.alive)
         with outage():
             await until(lambda: not tail.alive)

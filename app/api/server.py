@@ -4,7 +4,6 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Final
@@ -47,7 +46,7 @@ from app.definitions.rules import RulesReader
 from app.definitions.tail import DefinitionsTail
 from app.kafka.clients import Cluster
 from app.kafka.cluster import cluster_of
-from app.process import Clock, raise_file_limit, shutdown_event, utc_now
+from app.process import Clock, Monotonic, raise_file_limit, shutdown_event, utc_now
 from app.profiles.history import ProfileHistory
 from app.profiles.lookup_client import ProfilesClient
 from app.runner.source_reader import limits_of
@@ -92,7 +91,7 @@ async def make_api(
     stack: AsyncExitStack,
     clock: Clock = utc_now,
     kafka: Cluster | None = None,
-    monotonic: Callable[[], float] = time.monotonic,
+    monotonic: Monotonic = time.monotonic,
 ) -> Services:
     """Start the services, by default on the cluster of the settings; the stack stops them."""
     store, metrics = await ReadStore.open(settings.database()), new_metrics()

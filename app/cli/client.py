@@ -10,6 +10,7 @@ import aiohttp
 
 from app.cli.exits import CONFLICT, ERROR, NOT_FOUND, REFUSED, UNAVAILABLE, CommandError
 from app.cli.vocabulary import in_commands
+from app.process import Monotonic
 from app.sentences.escapes import escaped
 from connectors.redaction import redact_value
 
@@ -53,12 +54,12 @@ class ApiClient:
         self,
         session: aiohttp.ClientSession,
         url: str,
-        clock: Callable[[], float] = time.monotonic,
+        monotonic: Monotonic = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.url = url
         self._session = session
-        self._clock = clock
+        self._monotonic = monotonic
         self._sleep = sleep
 
     async def get(self, path: str, **query: Value) -> Any:
@@ -104,14 +105,14 @@ class ApiClient:
 
         A request that may be repeated waits for an API that is temporarily unavailable, as long as `Retry-After` says.
         """
-        deadline = self._clock() + MAX_RETRY_SECONDS
+        deadline = self._monotonic() + MAX_RETRY_SECONDS
         repeatable = method == "GET" or "Idempotency-Key" in (headers or {})
         while True:
             try:
                 return await self._answer(method, path, query or {}, json=body, headers=headers)
             except UnavailableError as error:
                 may_repeat = repeatable or error.code in REFUSED_BEFORE_ANY_EFFECT
-                if not may_repeat or error.retry_after is None or self._clock() + error.retry_after > deadline:
+                if not may_repeat or error.retry_after is None or self._monotonic() + error.retry_after > deadline:
                     raise
                 await self._sleep(error.retry_after)
 

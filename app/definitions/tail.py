@@ -8,6 +8,7 @@ from typing import Any
 from app.kafka.clients import Cluster
 from app.kafka.partition_reader import PartitionReader
 from app.kafka.tail import Tail
+from app.process import Monotonic
 from app.sentences.sentence import sentence_of
 from projections.jobs.event_checks import UnreadableEventError, read_definition_event
 from schemas.definitions import PARTITION, DefinitionEvent
@@ -28,8 +29,8 @@ class DefinitionsTail(Tail):
     Subscribers get every record in order, each once, in the order of subscription: all of them are at one offset.
     """
 
-    def __init__(self, cluster: Cluster, clock: Callable[[], float] = time.monotonic) -> None:
-        super().__init__(cluster, DEFINITIONS_EVENTS.name, self._deliver, start="beginning", clock=clock)
+    def __init__(self, cluster: Cluster, monotonic: Monotonic = time.monotonic) -> None:
+        super().__init__(cluster, DEFINITIONS_EVENTS.name, self._deliver, start="beginning", monotonic=monotonic)
         self.position = 0  # the offset of the next record
         self.cluster = cluster
         self._subscribers: list[Subscriber] = []

@@ -17,6 +17,7 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from app.kafka.background_consumer import BackgroundConsumer
 from app.kafka.clients import SESSION_TIMEOUT_MS, Cluster
+from app.process import Monotonic
 
 COMMIT_INTERVAL_SECONDS: Final = 1.0
 REBALANCE_DELAY_SECONDS: Final = 1.0  # a rebalance waits for the running `guarded` block at most this long
@@ -51,17 +52,17 @@ class GroupConsumer:
         on_assigned: OnAssigned,
         on_revoked: OnRevoked,
         background: Iterable[str] = (),
-        clock: Callable[[], float] = time.monotonic,
+        monotonic: Monotonic = time.monotonic,
     ) -> None:
         self._topics = topics
         self._background = BackgroundConsumer(cluster, background)
-        self._clock = clock
-        self._active_at = clock()
+        self._monotonic = monotonic
+        self._active_at = monotonic()
         self._guard = asyncio.Lock()
         self._failure: BaseException | None = None
         self._numbers: set[int] = set()  # of the partitions that `on_assigned` was called for
         self._committed: dict[TopicPartition, int] = {}
-        self._committed_at = clock()
+        self._committed_at = monotonic()
         self._committing: asyncio.Task[None] | None = None
         self._consumer = cluster.group_consumer(group, instance_id)
         self._on_assigned = on_assigned
@@ -99,14 +100,14 @@ class GroupConsumer:
         async with self._guard:
             if self._failure is not None:
                 raise self._failure
-            gap, self._active_at = self._clock() - self._active_at, self._clock()
+            gap, self._active_at = self._monotonic() - self._active_at, self._monotonic()
             if gap > SESSION_TIMEOUT_SECONDS and self.owned:
                 raise SessionExpiredError(
                     f"this process stood still for {gap:.0f} seconds; another worker may own its partitions"
                 )
             with self._noting_failure():
                 yield
-            self._active_at = self._clock()
+            self._active_at = self._monotonic()
 
     async def read(
         self, *partitions: TopicPartition, wait_ms: int, max_records: int | None = None
@@ -139,9 +140,9 @@ class GroupConsumer:
         max_records: int | None,
     ) -> Mapping[TopicPartition, Sequence[Any]]:
         """Return what arrives first. The background is polled: cancelling a pending read of it would leave traces."""
-        until = self._clock() + wait_ms / 1000
+        until = self._monotonic() + wait_ms / 1000
         while True:
-            left_ms = max(round(1000 * (until - self._clock())), 0)
+            left_ms = max(round(1000 * (until - self._monotonic())), 0)
             polled = await self._poll(
                 *urgent, wait_ms=min(left_ms, BACKGROUND_POLL_INTERVAL_MS), max_records=max_records
             )
@@ -187,13 +188,13 @@ class GroupConsumer:
 
     def commit_soon(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Commit offsets in the background, once an interval: for the group's lag, and for the next owner."""
-        if self._clock() - self._committed_at < COMMIT_INTERVAL_SECONDS:
+        if self._monotonic() - self._committed_at < COMMIT_INTERVAL_SECONDS:
             return
         if self._committing is not None:
             if not self._committing.done():
                 return
             self._committing.result()
-        self._committed_at = self._clock()
+        self._committed_at = self._monotonic()
         owned = self._consumer.assignment()
         changed = {
             partition: offset
@@ -239,7 +240,7 @@ class GroupConsumer:
                 self._background.assign(self._numbers)
                 for partition, offset in offsets.items():
                     self.seek(partition, offset)
-            self._active_at = self._clock()
+            self._active_at = self._monotonic()
 
     async def _revoke(self, numbers: frozenset[int]) -> None:
         async with self._guard:
@@ -250,7 +251,7 @@ class GroupConsumer:
                 self._numbers -= numbers
                 self._background.assign(self._numbers)
                 await self._on_revoked(numbers)
-            self._active_at = self._clock()
+            self._active_at = self._monotonic()
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no types

@@ -1,7 +1,7 @@
 """Reads the committed records of one partition, up to the end that it has at the moment of opening. Joins no group."""
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from datetime import datetime
 from typing import Final, NamedTuple, Self
 
@@ -9,6 +9,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaTimeoutError
 
 from app.kafka.clients import Cluster, started
+from app.process import Monotonic
 
 POLL_MS: Final = 200
 STALL_TIMEOUT_SECONDS: Final = 60.0
@@ -36,12 +37,12 @@ class PartitionReader:
         topic: str,
         partition: int,
         start: int | datetime = 0,
-        clock: Callable[[], float] = time.monotonic,
+        monotonic: Monotonic = time.monotonic,
     ) -> None:
         self.end = 0  # the offset that reading stops before
         self._cluster = cluster
         self._start = start
-        self._clock = clock
+        self._monotonic = monotonic
         self._first = 0
         self._partition = TopicPartition(topic, partition)
         self._consumer = cluster.consumer(isolation="read_committed")
@@ -77,7 +78,7 @@ class PartitionReader:
             KafkaTimeoutError: nothing arrived for a minute: the broker is away, or the log was truncated meanwhile.
 
         """
-        now = self._clock
+        now = self._monotonic
         reached, moved_at = self._first, now()
         while (position := await self._consumer.position(self._partition)) < self.end:
             if position > reached:

@@ -13,6 +13,7 @@ from aiokafka.errors import KafkaError, KafkaTimeoutError
 
 from app.kafka.clients import Cluster, Consumer, started
 from app.kafka.retries import retry
+from app.process import Monotonic
 from schemas.topics import MAX_RECORD_BYTES
 
 CATCH_UP_TIMEOUT_SECONDS: Final = 60.0
@@ -39,14 +40,14 @@ class Tail:
         take: Take,
         *,
         start: Literal["beginning", "end"],
-        clock: Callable[[], float] = time.monotonic,
+        monotonic: Monotonic = time.monotonic,
     ) -> None:
         self._cluster = cluster
         self._topic = topic
         self._take = take
         self._start = start
         self._positions: dict[int, int] = {}
-        self._clock = clock
+        self._monotonic = monotonic
         self._connected = False
         self._current_at = -math.inf  # the last time at which every record was known to be delivered
         self._caught_up = asyncio.Event()
@@ -75,7 +76,7 @@ class Tail:
         A consumer can't tell a topic without new records from a broker that is away, so the tail asks the broker for
         the end of the topic every second.
         """
-        return self._clock() - self._current_at
+        return self._monotonic() - self._current_at
 
     def start(self) -> None:
         """Follow the topic in the background, until `stop`."""
@@ -133,7 +134,7 @@ class Tail:
 
     async def _measure_age(self, consumer: Consumer) -> None:
         while True:
-            asked_at = self._clock()
+            asked_at = self._monotonic()
             with suppress(KafkaError, OSError):  # the age grows until the broker answers again
                 ends = await consumer.end_offsets(sorted(consumer.assignment()))
                 while not await _has_reached(consumer, ends):

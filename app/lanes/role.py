@@ -9,7 +9,7 @@ import asyncio
 import logging
 import time
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, Final
@@ -28,7 +28,7 @@ from app.lanes.chunk import MappingChunk
 from app.lanes.field_sampler import FieldSample
 from app.lanes.pause import PauseFlag
 from app.lanes.pending_counts import PendingCounts
-from app.process import Clock, shutdown_event, utc_now
+from app.process import Clock, Monotonic, shutdown_event, utc_now
 from app.settings import Settings
 from app.store.models import JobMapped, StreamDelta
 from app.store.read_store import ReadStore
@@ -54,7 +54,7 @@ class StaleOwnerError(RuntimeError):
 
 
 class Lane:
-    """The raw partitions that this process owns in one lane. `steady` is a monotonic clock, in seconds."""
+    """The raw partitions that this process owns in one lane."""
 
     def __init__(
         self,
@@ -64,18 +64,18 @@ class Lane:
         store: ReadStore,
         rules: RulesReader,
         clock: Clock,
-        steady: Callable[[], float] = time.monotonic,
+        monotonic: Monotonic = time.monotonic,
     ) -> None:
         self._name = name
         self._partitions = settings.partitions
         self._store = store
         self._rules = rules
         self._clock = clock
-        self._steady = steady
+        self._monotonic = monotonic
         self._counted: dict[TopicPartition, int] = {}  # next offsets to count
         self._mapped: dict[TopicPartition, int] = {}  # next offsets to map
         self._pending: dict[TopicPartition, PendingCounts] = {}
-        self._counted_at = steady()
+        self._counted_at = monotonic()
         self._counting: asyncio.Task[None] | None = None
         # (first raw offset, rules_offset), ascending
         self._rule_changes: dict[TopicPartition, list[tuple[int, int]]] = {}
@@ -83,7 +83,7 @@ class Lane:
         self._required = 0  # the offset of the oldest rules to map by: earlier owners confirmed them
         self._samples: dict[TopicPartition, FieldSample] = {}
         self._compiled = CompiledRulesCache(rules.at)
-        self._pause = PauseFlag(name, store.lanes, steady)
+        self._pause = PauseFlag(name, store.lanes, monotonic)
         self._latch = Latch()
         self._producer = BatchProducer(cluster)
         self._consumer = GroupConsumer(
@@ -93,7 +93,7 @@ class Lane:
             f"{GROUP}.{name}-{settings.worker_id}",
             on_assigned=self._on_assigned,
             on_revoked=self._on_revoked,
-            clock=steady,
+            monotonic=monotonic,
         )
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -130,7 +130,7 @@ class Lane:
             return {}
         wait_ms = POLL_TIMEOUT_MS
         if self._pending:
-            waited = self._steady() - self._counted_at if self._counting is None else 0.0
+            waited = self._monotonic() - self._counted_at if self._counting is None else 0.0
             wait_ms = max(round(1000 * (COUNT_INTERVAL_SECONDS - waited)), 1)
         return await self._consumer.read(wait_ms=wait_ms, max_records=MAX_RECORDS)
 
@@ -246,7 +246,7 @@ class Lane:
         if self._counting is not None and self._counting.done():
             counting, self._counting = self._counting, None
             counting.result()
-        is_due = self._steady() - self._counted_at >= COUNT_INTERVAL_SECONDS
+        is_due = self._monotonic() - self._counted_at >= COUNT_INTERVAL_SECONDS
         if self._pending and self._counting is None and is_due:
             self._counting = asyncio.create_task(self._store_counts(*self._take_counts()), name="storing counts")
 
@@ -260,7 +260,7 @@ class Lane:
     def _take_counts(self) -> tuple[Pending, Deltas, datetime]:
         """Return the pending counts, also as deltas of the streams. Not while a thread adds to the samples."""
         pending, self._pending = self._pending, {}
-        self._counted_at, now = self._steady(), self._clock()
+        self._counted_at, now = self._monotonic(), self._clock()
         deltas = {
             partition: self._samples[partition].drain(counts.streams, now) for partition, counts in pending.items()
         }

@@ -7,10 +7,11 @@ own stores and snapshots.
 import asyncio
 import logging
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
+from app.process import Monotonic
 from app.profile_store.manifest import Snapshot
 from app.profile_store.object_store import SnapshotStoreUnavailable
 from app.profile_store.partition_store import CorruptStore, PartitionStore, Shard
@@ -30,13 +31,13 @@ class LostLogError(RuntimeError):
 
 
 class Storage:
-    """The stores of this process, by partition, and their snapshots. `clock` counts seconds."""
+    """The stores of this process, by partition, and their snapshots."""
 
-    def __init__(self, settings: Settings, clock: Callable[[], float]) -> None:
+    def __init__(self, settings: Settings, monotonic: Monotonic) -> None:
         self._folder = settings.data_dir / FOLDER
         self._snapshots = Snapshots.at(settings.snapshots())
         self._snapshot_interval = settings.snapshot_interval_seconds
-        self._clock = clock
+        self._monotonic = monotonic
         self._due: dict[Shard, float] = {}  # time of the next snapshot of each open store
         self._taking: dict[Shard, asyncio.Task[None]] = {}
         self._removing: set[asyncio.Task[None]] = set()
@@ -67,14 +68,14 @@ class Storage:
                 f"partition {shard.partition} of the profiles is unavailable: its state is at {read}, the log starts "
                 f"at {gap}. Restore a newer snapshot, or rebuild: entrepot rebuild start"
             )
-        self._due[shard] = self._clock() + self._snapshot_interval
+        self._due[shard] = self._monotonic() + self._snapshot_interval
         return store
 
     def snapshot_if_due(self, shard: Shard, store: PartitionStore) -> None:
         """Start a snapshot of what is flushed, in the background, when it is time."""
-        if self._clock() < self._due[shard] or shard in self._taking:
+        if self._monotonic() < self._due[shard] or shard in self._taking:
             return
-        self._due[shard] = self._clock() + self._snapshot_interval
+        self._due[shard] = self._monotonic() + self._snapshot_interval
         task = asyncio.create_task(self._take(shard, store), name=f"snapshot of partition {shard.partition}")
         task.add_done_callback(lambda _: self._taking.pop(shard, None))
         self._taking[shard] = task

@@ -11,7 +11,7 @@ from typing import Final, Protocol
 from aiokafka import TopicPartition
 
 from app.kafka.producer_record import ProducerRecord
-from app.process import Clock
+from app.process import Clock, Monotonic
 from app.profile_store.partition_store import PartitionStore, Shard
 from app.profiles.partition import ProfilePartition
 from schemas.topics import UPDATES
@@ -49,7 +49,7 @@ class OpenPartitions:
     """
 
     def __init__(
-        self, writer: RecordWriter, partitions: int, clock: Clock, monotonic: Callable[[], float] = time.monotonic
+        self, writer: RecordWriter, partitions: int, clock: Clock, monotonic: Monotonic = time.monotonic
     ) -> None:
         self._writer = writer
         self._partitions = partitions

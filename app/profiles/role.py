@@ -9,7 +9,7 @@ import asyncio
 import gc
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from itertools import product
@@ -24,7 +24,7 @@ from app.kafka.batch_producer import BatchProducer
 from app.kafka.clients import Cluster
 from app.kafka.cluster import cluster_of
 from app.kafka.group_consumer import GroupConsumer
-from app.process import Clock, shutdown_event, utc_now
+from app.process import Clock, Monotonic, shutdown_event, utc_now
 from app.profile_store.object_store import SnapshotStoreUnavailable
 from app.profile_store.partition_store import Shard
 from app.profile_store.stores import LostLogError, Storage
@@ -50,7 +50,7 @@ _log = logging.getLogger(__name__)
 class GenerationWatch:
     """The generations to have open: the live one, the next one, and for a while those that it replaced."""
 
-    def __init__(self, plane: PlaneStore, monotonic: Callable[[], float]) -> None:
+    def __init__(self, plane: PlaneStore, monotonic: Monotonic) -> None:
         self._plane = plane
         self._monotonic = monotonic
         self._polled_at = float("-inf")
@@ -103,7 +103,7 @@ class ProfilesWorker:
         partitions: OpenPartitions,
         server: LookupServer,
         plane: PlaneStore,
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Monotonic = time.monotonic,
     ) -> None:
         self._storage = storage
         self._partitions = partitions
@@ -123,7 +123,7 @@ class ProfilesWorker:
             on_assigned=self._on_assigned,
             on_revoked=self._on_revoked,
             background=[UPDATES["backfill"].name],
-            clock=monotonic,
+            monotonic=monotonic,
         )
         self._consumer = UpdateConsumer(self._reader, rules.of, partitions, monotonic)
 

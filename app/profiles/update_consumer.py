@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 
 from aiokafka import TopicPartition
 
+from app.process import Monotonic
 from app.profiles.open_partitions import OpenPartitions
 from app.profiles.partition import ALL_ROWS
 from app.sentences.sentence import sentence_of
@@ -70,7 +71,7 @@ class UpdateConsumer:
         source: UpdateSource,
         rules_of: Callable[[int], Rules],
         partitions: OpenPartitions,
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Monotonic = time.monotonic,
     ) -> None:
         self._source = source
         self._rules_of = rules_of

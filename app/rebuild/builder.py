@@ -6,7 +6,7 @@ Reading a message twice is harmless: partitions know by its raw offset that they
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import inf
@@ -17,7 +17,7 @@ from aiokafka import TopicPartition
 
 from app.kafka.clients import Cluster
 from app.lanes.chunk import MappingChunk
-from app.process import Clock
+from app.process import Clock, Monotonic
 from app.rebuild.columnar.fold import FoldedRecords, fold_records
 from app.rebuild.raw_reader import WINDOW_BYTES, Bounds, RawReader, Window
 from app.rebuild.stores import RebuildStores
@@ -47,10 +47,7 @@ class _Folding:
 
 
 class RebuildBuilder:
-    """The stores of a rebuild, and the raw topics that fill them; use it as an async context manager.
-
-    `steady` is a monotonic clock, in seconds.
-    """
+    """The stores of a rebuild, and the raw topics that fill them; use it as an async context manager."""
 
     def __init__(
         self,
@@ -59,7 +56,7 @@ class RebuildBuilder:
         cluster: Cluster,
         partitions: int,
         clock: Clock,
-        steady: Callable[[], float] = time.monotonic,
+        monotonic: Monotonic = time.monotonic,
     ) -> None:
         self._rules = Rules(task.spec.identity, task.spec.mappings, scope=task.spec.scope)
         self._compiled: CompiledRules | None = None
@@ -67,7 +64,7 @@ class RebuildBuilder:
         self.stores = RebuildStores(folder, partitions, identity_of(self._rules).max_identities, task.start_offset)
         self._partitions = partitions
         self._clock = clock
-        self._steady = steady
+        self._monotonic = monotonic
         self._skipped = self._to_skip = 0  # windows that are not folded, after some that could not be
         self._messages = 0
         self._raw = RawReader(cluster, partitions)
@@ -75,7 +72,7 @@ class RebuildBuilder:
         self._waiting: deque[Window] = deque()
         self._folding: deque[_Folding] = deque()  # read before those that wait
         self._threads = ThreadPoolExecutor(FOLD_THREADS, "folding")
-        self._flushed_at = self._steady()
+        self._flushed_at = self._monotonic()
 
     async def __aenter__(self) -> Self:
         try:
@@ -138,10 +135,10 @@ class RebuildBuilder:
     def flush(self) -> None:
         """Flush the stores."""
         self.stores.flush()
-        self._flushed_at = self._steady()
+        self._flushed_at = self._monotonic()
 
     def _flush_if_due(self) -> None:
-        if self.stores.changes >= FLUSH_CHANGES or self._steady() - self._flushed_at >= FLUSH_INTERVAL:
+        if self.stores.changes >= FLUSH_CHANGES or self._monotonic() - self._flushed_at >= FLUSH_INTERVAL:
             self.flush()
 
     async def _fold(self, window: Window, forgotten: Forgotten) -> FoldedRecords | None:

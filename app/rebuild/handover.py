@@ -2,10 +2,11 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
+from app.process import Monotonic
 from app.profile_store.object_store import SnapshotStoreUnavailable
 from app.profile_store.partition_store import PartitionStore
 from app.profile_store.restore import remove
@@ -19,10 +20,7 @@ _log = logging.getLogger(__name__)
 
 
 class SnapshotHandover:
-    """Snapshots for the owners to start from. `scratch` is a directory that doesn't exist, for trial restores.
-
-    `steady` is a monotonic clock, in seconds.
-    """
+    """Snapshots for the owners to start from. `scratch` is a directory that doesn't exist, for trial restores."""
 
     def __init__(
         self,
@@ -30,14 +28,14 @@ class SnapshotHandover:
         plane: PlaneStore,
         partitions: int,
         scratch: Path,
-        steady: Callable[[], float] = time.monotonic,
+        monotonic: Monotonic = time.monotonic,
     ) -> None:
         self._snapshots = snapshots
         self._plane = plane
         self._partitions = frozenset(range(partitions))
         self._scratch = scratch
-        self._steady = steady
-        self._checked_at = steady()
+        self._monotonic = monotonic
+        self._checked_at = monotonic()
         self._restorable: dict[int, str] = {}  # by partition: the snapshot that passed a trial restore
 
     async def hand_over(self, generation: int, stores: Sequence[PartitionStore], numbers: Iterable[int]) -> None:
@@ -46,7 +44,7 @@ class SnapshotHandover:
             await self._snapshots.remove_all(number, generation)
             await self._snapshots.take(stores[number], number, generation)
         await self._plane.open_next(generation)
-        self._checked_at = self._steady()
+        self._checked_at = self._monotonic()
 
     async def pending(self, generation: int) -> Sequence[int]:
         """Return the partitions without an owner yet."""
@@ -54,7 +52,7 @@ class SnapshotHandover:
 
     async def lost(self, generation: int) -> Sequence[int]:
         """Return the pending partitions that no owner can open; checked every `CHECK_INTERVAL`, otherwise none."""
-        if self._steady() - self._checked_at < CHECK_INTERVAL:
+        if self._monotonic() - self._checked_at < CHECK_INTERVAL:
             return []
         try:
             return [
@@ -64,7 +62,7 @@ class SnapshotHandover:
             _log.warning("the snapshots of generation %d can't be checked: %s", generation, error)
             return []
         finally:
-            self._checked_at = self._steady()
+            self._checked_at = self._monotonic()
 
     async def _can_be_opened(self, number: int, generation: int) -> bool:
         newest = await self._snapshots.newest_valid(number, generation)

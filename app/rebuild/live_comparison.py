@@ -17,7 +17,7 @@ import orjson
 from aiokafka import TopicPartition
 
 from app.kafka.clients import Cluster, started
-from app.process import Clock
+from app.process import Clock, Monotonic
 from app.profile_store.partition_store import PartitionStore
 from app.profiles.lookup_client import GenerationReader, KeyPage, PartitionUnavailable, ProfilesClient
 from app.profiles.update_consumer import UpdateRecord, decode_update
@@ -49,10 +49,7 @@ class NotComparable(Exception):
 
 
 class LiveComparison:
-    """Reads the live profiles in the background, then compares the rebuild with them. Starts at construction.
-
-    `steady` is a monotonic clock, in seconds.
-    """
+    """Reads the live profiles in the background, then compares the rebuild with them. Starts at construction."""
 
     def __init__(
         self,
@@ -61,14 +58,14 @@ class LiveComparison:
         client: ProfilesClient,
         builder: RebuildBuilder,
         partitions: int,
-        steady: Callable[[], float] = time.monotonic,
+        monotonic: Monotonic = time.monotonic,
     ) -> None:
         self._cluster = cluster
         self._lanes = lanes
         self._client = client
         self._builder = builder
         self._partitions = range(partitions)
-        self._steady = steady
+        self._monotonic = monotonic
         self._live = ProfileSet()
         self._touched: set[int] = set()
         self._samples: SampleLoader | None = None
@@ -92,7 +89,7 @@ class LiveComparison:
             try:
                 if self._samples is None and await self._builder.has_read(self._reading.result()):
                     nodes = self._builder.stores.nodes
-                    self._samples = SampleLoader(await self._compare(), nodes, self._client, self._steady)
+                    self._samples = SampleLoader(await self._compare(), nodes, self._client, self._monotonic)
                 if self._samples is not None:
                     report = await self._samples.report(clock())
             except NotComparable as error:
@@ -142,7 +139,7 @@ class LiveComparison:
             positions = await self._lanes.positions([topic.name for topic in LANES.values()])
             return _count_missing(bound, lambda source: positions.get((source.topic, source.partition), 0))
 
-        await _wait_until_none(missing, "messages that the lanes have not mapped yet", self._steady)
+        await _wait_until_none(missing, "messages that the lanes have not mapped yet", self._monotonic)
 
     async def _wait_for_profiles(self, reader: GenerationReader, bound: Bounds) -> None:
         """Wait until the live profiles include the updates up to these offsets."""
@@ -151,12 +148,12 @@ class LiveComparison:
             pages = [await reader.page(number, "", 0) for number in self._partitions]
             return _count_missing(bound, lambda source: pages[source.partition].offsets.get(source.topic, 0))
 
-        await _wait_until_none(missing, "updates that the live profiles have not read yet", self._steady)
+        await _wait_until_none(missing, "updates that the live profiles have not read yet", self._monotonic)
 
     async def _read_partition(self, reader: GenerationReader, number: int) -> None:
         """Add the profiles of one partition to the live ones. Nodes with a parent hold no profile."""
         start = ""
-        while nodes := (await _page(reader, number, start, self._steady)).nodes:
+        while nodes := (await _page(reader, number, start, self._monotonic)).nodes:
             for node in nodes:
                 if not node.parent:
                     self._live.add(node.key, node.registers, node.edges)
@@ -178,7 +175,7 @@ class LiveComparison:
 class SampleLoader:
     """Adds sample profiles to a comparison, which makes it a report. The live ones come from the partition owners.
 
-    `rebuilt` returns nodes of the rebuild by ranked key; `steady` is a monotonic clock, in seconds.
+    `rebuilt` returns nodes of the rebuild by ranked key.
     """
 
     def __init__(
@@ -186,13 +183,13 @@ class SampleLoader:
         comparison: ProfileComparison,
         rebuilt: Callable[[Iterable[str]], Mapping[str, Node]],
         client: ProfilesClient,
-        steady: Callable[[], float] = time.monotonic,
+        monotonic: Monotonic = time.monotonic,
     ) -> None:
         self._comparison = comparison
         self._rebuilt = rebuilt
         self._client = client
-        self._steady = steady
-        self._deadline = steady() + STALL_TIMEOUT_SECONDS
+        self._monotonic = monotonic
+        self._deadline = monotonic() + STALL_TIMEOUT_SECONDS
 
     async def report(self, at: datetime) -> Mapping[str, Any] | None:
         """Return the report; None when an owner does not respond: call again.
@@ -204,7 +201,7 @@ class SampleLoader:
         try:
             live = {node.key: node for node in await reader.nodes(sorted(live_keys)) if node is not None}
         except PartitionUnavailable as error:
-            if self._steady() < self._deadline:
+            if self._monotonic() < self._deadline:
                 return None
             _log.warning("the report of the rebuild has no samples: %s", error)
             return report_of(replace(self._comparison, samples={}), at, {}, {})
@@ -225,25 +222,25 @@ def profiles_of(stores: Sequence[PartitionStore]) -> ProfileSet:
     return profiles
 
 
-async def _page(reader: GenerationReader, number: int, start: str, steady: Callable[[], float]) -> KeyPage:
+async def _page(reader: GenerationReader, number: int, start: str, monotonic: Monotonic) -> KeyPage:
     """Return up to `PAGE_NODES` nodes of a partition, from the ranked key `start` on; retry until its owner responds.
 
     Raises:
         NotComparable: the owner does not respond in time.
 
     """
-    deadline = steady() + STALL_TIMEOUT_SECONDS
+    deadline = monotonic() + STALL_TIMEOUT_SECONDS
     while True:
         try:
             return await reader.page(number, start, PAGE_NODES)
         except PartitionUnavailable as error:
-            if steady() >= deadline:
+            if monotonic() >= deadline:
                 raise NotComparable(str(error)) from error
             await asyncio.sleep(RETRY_DELAY_SECONDS)
 
 
 async def _wait_until_none(
-    missing: Callable[[], Awaitable[Mapping[str, int]]], description: str, steady: Callable[[], float]
+    missing: Callable[[], Awaitable[Mapping[str, int]]], description: str, monotonic: Monotonic
 ) -> None:
     """Wait until nothing is missing, as long as the total decreases. `missing` returns counts by partition.
 
@@ -252,8 +249,8 @@ async def _wait_until_none(
 
     """
     least, reason = float("inf"), ""
-    deadline = steady() + STALL_TIMEOUT_SECONDS
-    while steady() < deadline:
+    deadline = monotonic() + STALL_TIMEOUT_SECONDS
+    while monotonic() < deadline:
         try:
             counts = await missing()
         except PartitionUnavailable as error:
@@ -264,7 +261,7 @@ async def _wait_until_none(
             count = sum(counts.values())
             reason = f"{count:,} {description}, in {', '.join(sorted(counts))}, and the number does not decrease"
             if count < least:
-                least, deadline = count, steady() + STALL_TIMEOUT_SECONDS
+                least, deadline = count, monotonic() + STALL_TIMEOUT_SECONDS
         await asyncio.sleep(RETRY_DELAY_SECONDS)
     raise NotComparable(reason)
 

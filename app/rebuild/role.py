@@ -10,7 +10,7 @@ import logging
 import shutil
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
@@ -21,7 +21,7 @@ from app.kafka.batch_producer import BatchProducer
 from app.kafka.clients import Cluster
 from app.kafka.cluster import cluster_of
 from app.kafka.group_consumer import GroupConsumer
-from app.process import Clock, shutdown_event, utc_now
+from app.process import Clock, Monotonic, shutdown_event, utc_now
 from app.profile_store.snapshots import Snapshots
 from app.profiles.lookup_client import ProfilesClient
 from app.rebuild.builder import RebuildBuilder
@@ -46,10 +46,7 @@ _log = logging.getLogger(__name__)
 
 
 class Rebuilder:
-    """Works on one rebuild at a time: first on one that is promoted and not live yet, then on one under way.
-
-    `steady` is a monotonic clock, in seconds.
-    """
+    """Works on one rebuild at a time: first on one that is promoted and not live yet, then on one under way."""
 
     def __init__(
         self,
@@ -59,7 +56,7 @@ class Rebuilder:
         client: ProfilesClient,
         tasks: RebuildTasks,
         clock: Clock,
-        steady: Callable[[], float] = time.monotonic,
+        monotonic: Monotonic = time.monotonic,
     ) -> None:
         self._cluster = cluster
         self._settings = settings
@@ -68,9 +65,9 @@ class Rebuilder:
         self._client = client
         self._tasks = tasks
         self._clock = clock
-        self._steady = steady
+        self._monotonic = monotonic
         snapshots, scratch = Snapshots.at(settings.snapshots()), settings.data_dir / FOLDER / "trial"
-        self._handover = SnapshotHandover(snapshots, store.plane, settings.partitions, scratch, steady)
+        self._handover = SnapshotHandover(snapshots, store.plane, settings.partitions, scratch, monotonic)
         self._producer = BatchProducer(cluster)
         self._is_assigned = False
         self._builder: RebuildBuilder | None = None
@@ -86,7 +83,7 @@ class Rebuilder:
             f"{GROUP}-{settings.worker_id}",
             on_assigned=self._on_assigned,
             on_revoked=self._on_revoked,
-            clock=steady,
+            monotonic=monotonic,
         )
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -150,7 +147,7 @@ class Rebuilder:
         """Apply more messages; compare when it has caught up for the first time."""
         builder = await self._open(task)
         await builder.read_some(self._tasks.rules.forgotten)
-        if self._steady() - self._progress_at < PROGRESS_INTERVAL:
+        if self._monotonic() - self._progress_at < PROGRESS_INTERVAL:
             return
         await self._record_updates(task)
         is_ready = task.rebuild.version > 0
@@ -164,7 +161,7 @@ class Rebuilder:
         """Compare with the live profiles, and then report that the rebuild is ready."""
         if self._comparison is None:
             self._comparison = LiveComparison(
-                self._cluster, self._lanes, self._client, builder, self._settings.partitions, self._steady
+                self._cluster, self._lanes, self._client, builder, self._settings.partitions, self._monotonic
             )
         report = await self._comparison.report(self._clock)
         if report:
@@ -251,7 +248,7 @@ class Rebuilder:
             self._progress.started_at = self._progress.started_at or self._clock()
             self._previous_ends = {}
             self._builder = RebuildBuilder(
-                task, folder, self._cluster, self._settings.partitions, self._clock, self._steady
+                task, folder, self._cluster, self._settings.partitions, self._clock, self._monotonic
             )
             await self._builder.__aenter__()
         return self._builder
@@ -279,7 +276,7 @@ class Rebuilder:
     async def _update_progress(self, task: RebuildTask, phase: RebuildPhase) -> bool:
         """Measure and store the progress, and return whether it has reached the end offsets of the last call."""
         assert self._builder
-        now, before = self._steady(), self._progress.messages
+        now, before = self._monotonic(), self._progress.messages
         ends = await self._offsets.end_offsets(self._topics(LANES))  # its own consumer: after a fetch it takes 0.5 s
         position = await self._builder.position()
         seconds = min(now - self._progress_at, 60.0)

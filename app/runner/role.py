@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
@@ -18,7 +17,7 @@ from app.kafka.safe_faust.latch import Latch
 from app.kafka.safe_faust.table import Change, StateTable
 from app.kafka.safe_faust.worker import run_worker
 from app.kafka.transactions import FencedError, UnknownOutcomeError
-from app.process import Clock, utc_now
+from app.process import Clock, Monotonic, utc_now
 from app.records.events import decode_event
 from app.records.job_state import decode_seq, encode_job, try_decode_job
 from app.records.partitioning import partition_of
@@ -39,20 +38,20 @@ SESSION_TIMEOUT_SECONDS: Final = 10.0  # of the consumer group: afterwards anoth
 class LivenessCheck:
     """Detects that this process was suspended for longer than the session timeout of its consumer group."""
 
-    def __init__(self, latch: Latch, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, latch: Latch, monotonic: Monotonic = time.monotonic) -> None:
         self._latch = latch
-        self._clock = clock
-        self._last = clock()
+        self._monotonic = monotonic
+        self._last = monotonic()
 
     def check(self) -> None:
         """Abort the process after the session timeout, so that it doesn't fence its successor."""
-        gap, self._last = self._clock() - self._last, self._clock()
+        gap, self._last = self._monotonic() - self._last, self._monotonic()
         if gap > SESSION_TIMEOUT_SECONDS:
             self._latch.trip(f"the process was suspended for {gap:.0f} seconds; another worker may own its partitions")
 
     async def watch(self) -> None:
         """Check continuously. Earlier time doesn't count, such as a rebalance or a long recovery."""
-        self._last = self._clock()
+        self._last = self._monotonic()
         while True:
             self.check()
             await asyncio.sleep(CHECK_INTERVAL_SECONDS)

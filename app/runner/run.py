@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from app.kafka.producer_record import ProducerRecord, RecordTooLarge, check_size
 from app.kafka.transactions import FencedError, UnknownOutcomeError
-from app.process import Clock
+from app.process import Clock, Monotonic
 from app.records.encoding import encoded
 from app.records.envelopes import stamp
 from app.records.message_batches import MAX_RECORD_PAYLOAD_BYTES, Origin, message_records, reject_records
@@ -64,7 +64,7 @@ class RunContext:
     partitions: int
     limits: Limits
     clock: Clock
-    monotonic: Callable[[], float]
+    monotonic: Monotonic
     slots: Mapping[str, Slots]  # by kind of job
     read_keys: Callable[[], KeyRing]  # for the secrets of configurations
     # Reads that can't be ended, by job.

@@ -8,6 +8,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
+from app.process import Monotonic
+
 TURN_SECONDS: Final = 10.0
 TURN_OPENINGS: Final = 4  # a turn takes this many times as long as the run took to its first batch, or longer
 MAX_SLOW_PER_SLOT: Final = 8  # bounds the connections and buffers of slow sources
@@ -20,7 +22,7 @@ class TurnOver(Exception):
 class Slots:
     """The slots of one kind of runs."""
 
-    def __init__(self, count: int, monotonic: Callable[[], float]) -> None:
+    def __init__(self, count: int, monotonic: Monotonic) -> None:
         self.monotonic = monotonic
         self.waiting = 0  # runs
         self._semaphore = asyncio.Semaphore(count)  # first in, first out

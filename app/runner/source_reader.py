@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Callable
 from dataclasses import replace
 from typing import Any, Final
 
+from app.process import Monotonic
 from app.settings import Settings
 from connectors.contract import Batch, Limits, RetryLater
 
@@ -32,7 +33,7 @@ def limits_of(settings: Settings) -> Limits:
 class Pace:
     """How long a source has been taking for the next `size` bytes."""
 
-    def __init__(self, size: float, monotonic: Callable[[], float]) -> None:
+    def __init__(self, size: float, monotonic: Monotonic) -> None:
         self._size = size
         self._monotonic = monotonic
         self.restart()
@@ -57,7 +58,7 @@ class Pace:
 class SourceReader:
     """Fetches each batch in a task of its own, so that one that hangs can be left behind."""
 
-    def __init__(self, read: Read, limits: Limits, monotonic: Callable[[], float]) -> None:
+    def __init__(self, read: Read, limits: Limits, monotonic: Monotonic) -> None:
         self.is_slow = False  # with the current batch
         self._timeout = limits.source_timeout_seconds
         self._recent = Pace(SLOW_BYTES, monotonic)

@@ -10,6 +10,7 @@ from typing import Final
 
 from typing_extensions import override
 
+from app.process import Monotonic
 from app.sentences.escapes import escaped_lines
 
 FILE_BYTES: Final = 8 * 1024 * 1024
@@ -30,15 +31,15 @@ class _File(RotatingFileHandler):
 class RoleLog:
     """The log of one role across restarts; `show` prints a line to the console."""
 
-    def __init__(self, path: Path, show: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, path: Path, show: Callable[[str], None], monotonic: Monotonic = time.monotonic) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         self.last_line = ""
         self._file = _File(path, maxBytes=FILE_BYTES, backupCount=1, encoding="utf-8", delay=True)
         self._show = show
-        self._clock = clock
+        self._monotonic = monotonic
         self._shown = 0
-        self._since = clock()
+        self._since = monotonic()
 
     def write(self, text: str) -> None:
         """Write a line, and show it if it is a warning or an error. Unsafe characters are escaped."""
@@ -53,7 +54,7 @@ class RoleLog:
         self._file.close()
 
     def _show_limited(self, text: str) -> None:
-        now = self._clock()
+        now = self._monotonic()
         if now - self._since > WARNING_INTERVAL_SECONDS:
             self._shown, self._since = 0, now
         self._shown += 1

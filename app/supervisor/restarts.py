@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from app.process import Monotonic
+
 MIN_DELAY_SECONDS: Final = 0.2
 MAX_DELAY_SECONDS: Final = 10.0
 HEALTHY_SECONDS: Final = 30.0  # a run of this length resets the backoff
@@ -53,11 +55,11 @@ class Restarter:
     """Keeps one process running. `notify` prints a line to the console."""
 
     def __init__(
-        self, process: ManagedProcess, notify: Callable[[str], None], clock: Callable[[], float] = time.monotonic
+        self, process: ManagedProcess, notify: Callable[[str], None], monotonic: Monotonic = time.monotonic
     ) -> None:
         self.process = process
         self._notify = notify
-        self._clock = clock
+        self._monotonic = monotonic
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -80,17 +82,17 @@ class Restarter:
 
     async def _supervise(self) -> None:
         backoff = Backoff()
-        started = self._clock()
+        started = self._monotonic()
         reason: str | None = None
         while True:
             reason = reason or await self._wait()
-            delay = backoff.after(self._clock() - started)
+            delay = backoff.after(self._monotonic() - started)
             if self._stopping.is_set():
                 return
             self._notify(f"{reason}; restarting in {delay:g} s")
             if await self._stops_within(delay):
                 return
-            started = self._clock()
+            started = self._monotonic()
             reason = await self._try_start()
             if reason is None and self._stopping.is_set():
                 await self.process.stop()  # stop() was called before this start finished

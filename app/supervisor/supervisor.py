@@ -11,6 +11,7 @@ from yarl import URL
 
 from app.kafka.cluster import BROKER_DIR, announce_kafka, cluster_of, resolve_kafka
 from app.kafka.topics import TopicsError, ensure_topics
+from app.process import Monotonic
 from app.roles import ROLES, ProcessRole
 from app.settings import Settings
 from app.supervisor.broker_process import BrokerProcess
@@ -54,10 +55,10 @@ class RunningService:
 class Supervisor:
     """Starts and stops the processes; `notify` prints a line to the console."""
 
-    def __init__(self, settings: Settings, notify: Notify, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, settings: Settings, notify: Notify, monotonic: Monotonic = time.monotonic) -> None:
         self._settings = settings
         self._notify = notify
-        self._clock = clock
+        self._monotonic = monotonic
         self._forks = ForkServer(FORK_SERVER)
         self._restarters: list[Restarter] = []
         self._logs: list[RoleLog] = []
@@ -70,7 +71,7 @@ class Supervisor:
 
     async def start(self) -> RunningService:
         """Start all processes and wait until the API is ready. Raise `NotStartedError` on failure."""
-        started = self._clock()
+        started = self._monotonic()
         await self._preflight()
         self._forks.start()  # it imports while Kafka starts
         settings = await self._start_broker(with_free_api_port(self._settings, self._notify))
@@ -82,10 +83,10 @@ class Supervisor:
             self._notify(f"warning: {problem}")  # jobs without secrets can run
         for role in ROLES:
             await self._start_role(role, settings)
-        running = RunningService(settings, self._clock() - started)
+        running = RunningService(settings, self._monotonic() - started)
         await self._wait_until_ready(running.url)
         self._watch_api(running.url)
-        return replace(running, seconds=self._clock() - started)
+        return replace(running, seconds=self._monotonic() - started)
 
     async def _preflight(self) -> None:
         """Check the environment before any process starts, so that errors are not hidden in logs."""
@@ -136,15 +137,15 @@ class Supervisor:
         await self._start(RoleProcess(role.name, self._forks, arguments_of(role), environment_of(settings), log))
 
     async def _start(self, process: ManagedProcess) -> None:
-        restarter = Restarter(process, self._notify, self._clock)
+        restarter = Restarter(process, self._notify, self._monotonic)
         self._restarters.append(restarter)
         await restarter.start()
 
     async def _wait_until_ready(self, url: str) -> None:
-        next_notice = self._clock() + NOTICE_INTERVAL_SECONDS
+        next_notice = self._monotonic() + NOTICE_INTERVAL_SECONDS
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session:
             while reason := await _unready_reason(session, url):
-                if self._clock() > next_notice:
+                if self._monotonic() > next_notice:
                     self._notify(f"still not ready: {reason}; logs are in {self._settings.data_dir / 'logs'}")
                     next_notice += NOTICE_INTERVAL_SECONDS
                 await asyncio.sleep(POLL_INTERVAL_SECONDS)

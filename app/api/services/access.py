@@ -7,7 +7,7 @@ a revocation responds 503 instead of accepting a caller. Only the admin token of
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
@@ -30,7 +30,7 @@ from app.definitions.catalog import DefinitionCatalog
 from app.kafka.clients import Cluster
 from app.kafka.producer_record import ProducerRecord
 from app.kafka.tail import MAX_AGE_SECONDS, Tail
-from app.process import Clock
+from app.process import Clock, Monotonic
 from app.records.command_waiters import CommandWaiters
 from app.sentences.sentence import sentence_of
 from app.settings import Settings
@@ -63,13 +63,13 @@ class Access:
         gateway: CommandGateway,
         settings: Settings,
         clock: Clock,
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Monotonic = time.monotonic,
     ) -> None:
         self._catalog = catalog
         self._gateway = gateway
         self._settings_token = SettingsToken(settings.admin_token)
         self._clock = clock
-        self._tail = Tail(cluster, ACCESS_SESSIONS.name, self._fold, start="beginning", clock=monotonic)
+        self._tail = Tail(cluster, ACCESS_SESSIONS.name, self._fold, start="beginning", monotonic=monotonic)
         self._sessions = Sessions()
         self._waiters: CommandWaiters[AccessRecord] = CommandWaiters(max_remembered=0)
         self._sweeping: asyncio.Task[None] | None = None

@@ -2,12 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from aiokafka.errors import KafkaError
 
 from app.kafka.clients import KafkaCluster
+from app.process import Monotonic
 from schemas.topics import JOBS_EVENTS, TOPICS
 
 CONTROL_GROUP: Final = "entrepot.control"  # as `app.control.role` names its consumer group
@@ -42,10 +43,10 @@ class StallDetector:
 class ClusterHealth:
     """Queries Kafka about topics and groups; a result is used again for a moment."""
 
-    def __init__(self, cluster: KafkaCluster, partitions: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, cluster: KafkaCluster, partitions: int, monotonic: Monotonic = time.monotonic) -> None:
         self._cluster = cluster
         self._partitions = partitions
-        self._clock = clock
+        self._monotonic = monotonic
         self._admin: Any = None
         self._status: dict[str, str] = {}
         self._checked_at = float("-inf")
@@ -55,9 +56,9 @@ class ClusterHealth:
     async def parts(self, ends: Mapping[int, int]) -> dict[str, str]:
         """Return `ok` or the problem of kafka, topics and control. `ends` are the next offsets of the event tail."""
         async with self._checking:
-            if self._clock() - self._checked_at > MAX_AGE_SECONDS:
+            if self._monotonic() - self._checked_at > MAX_AGE_SECONDS:
                 self._status = await self._check(ends)
-                self._checked_at = self._clock()
+                self._checked_at = self._monotonic()
             return dict(self._status)
 
     async def close(self) -> None:
@@ -84,7 +85,7 @@ class ClusterHealth:
                 for partition, offset in offsets.items()
                 if partition.topic == JOBS_EVENTS.name
             }
-            control = self._stall_detector.check(committed, ends, self._clock())
+            control = self._stall_detector.check(committed, ends, self._monotonic())
         return {"kafka": "ok", "topics": self._topics(topics), "control": control}
 
     async def _connected(self) -> Any:

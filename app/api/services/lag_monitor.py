@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.api.services.lag_reader import LagReader
 from app.kafka.clients import Cluster
-from app.process import Clock
+from app.process import Clock, Monotonic
 from app.store.lanes import LaneStore
 from projections.views.lag import LagSample, PartitionId, has_passed
 from schemas.topics import LANES, UPDATES
@@ -44,13 +44,13 @@ class LagMonitor:
         partitions: int,
         store: LaneStore,
         clock: Clock,
-        steady: Callable[[], float] = time.monotonic,
+        monotonic: Monotonic = time.monotonic,
     ) -> None:
         self._cluster = cluster
         self._partitions = partitions
         self._store = store
         self._clock = clock
-        self._steady = steady
+        self._monotonic = monotonic
         self._reader: LagReader | None = None
         self._samples: deque[LagSample] = deque()
         self._gaps: dict[PartitionId, tuple[int, int]] = {}  # from the first offset up to the second there is no record
@@ -78,7 +78,7 @@ class LagMonitor:
 
         """
         async with self._sampling:
-            if not self._samples or self._steady() - self._samples[-1].at > MAX_AGE_SECONDS:
+            if not self._samples or self._monotonic() - self._samples[-1].at > MAX_AGE_SECONDS:
                 self._add(await self._new_sample())
             return tuple(self._samples)
 
@@ -100,14 +100,14 @@ class LagMonitor:
             self._samples.popleft()
 
     async def _new_sample(self) -> LagSample:
-        if self._steady() - self._failed_at < RETRY_DELAY_SECONDS:
+        if self._monotonic() - self._failed_at < RETRY_DELAY_SECONDS:
             raise UnknownLagError(self._failure)
         try:
             async with asyncio.timeout(SAMPLE_TIMEOUT_SECONDS):
                 return await self._sample()
         except (KafkaError, SQLAlchemyError, OSError, TimeoutError) as error:
             await self._disconnect()
-            self._failure, self._failed_at = f"{UNKNOWN} ({type(error).__name__})", self._steady()
+            self._failure, self._failed_at = f"{UNKNOWN} ({type(error).__name__})", self._monotonic()
             raise UnknownLagError(self._failure) from error
 
     async def _run(self) -> None:
@@ -119,7 +119,7 @@ class LagMonitor:
             await asyncio.sleep(SAMPLE_INTERVAL_SECONDS)
 
     async def _sample(self) -> LagSample:
-        at, sampled_at = self._steady(), self._clock()
+        at, sampled_at = self._monotonic(), self._clock()
         reader = await self._connected()
         raw, updates = self._partitions_of(RAW_TOPICS), self._partitions_of(UPDATE_TOPICS)
         ends = await reader.ends([*raw, *updates])

@@ -6,13 +6,15 @@ Runs in its own thread, so that it also detects an agent that blocks the event l
 import asyncio
 import concurrent.futures
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
 from aiokafka.errors import KafkaError
 from faust.exceptions import FaustError
+
+from app.process import Monotonic
 
 CHECKS_PER_TIMEOUT: Final = 5
 
@@ -27,29 +29,29 @@ class WorkerProgress:
 
 
 class StallTimer:
-    """Detects a stall from samples of progress. The clock counts seconds."""
+    """Detects a stall from samples of progress."""
 
-    def __init__(self, seconds: float, clock: Callable[[], float]) -> None:
+    def __init__(self, seconds: float, monotonic: Monotonic) -> None:
         self._seconds = seconds
-        self._clock = clock
-        self._since = clock()
+        self._monotonic = monotonic
+        self._since = monotonic()
         self._acknowledged = -1
 
     def is_stalled(self, progress: WorkerProgress) -> bool:
         """Whether pending work has made no progress for too long, as of this sample."""
         if not progress.has_work or not progress.is_settled or progress.acknowledged != self._acknowledged:
-            self._since = self._clock()
+            self._since = self._monotonic()
             self._acknowledged = progress.acknowledged
-        return self._clock() - self._since >= self._seconds
+        return self._monotonic() - self._since >= self._seconds
 
 
 @asynccontextmanager
-async def watch_progress(app: Any, seconds: float, clock: Callable[[], float]) -> AsyncIterator[None]:
+async def watch_progress(app: Any, seconds: float, monotonic: Monotonic) -> AsyncIterator[None]:
     """Monitor the worker while the block runs. Trip the latch if it stalls for `seconds`."""
     finished = threading.Event()
     thread = threading.Thread(
         target=_watch,
-        args=(app, asyncio.get_running_loop(), StallTimer(seconds, clock), seconds, finished),
+        args=(app, asyncio.get_running_loop(), StallTimer(seconds, monotonic), seconds, finished),
         daemon=True,
     )
     thread.start()

@@ -2,13 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import Callable
 from typing import Final
 
 from app.kafka.safe_faust.app import SafeApp
 from app.kafka.safe_faust.watchdog import watch_progress
 from app.kafka.topics import ensure_topics
-from app.process import shutdown_event
+from app.process import Monotonic, shutdown_event
 from schemas.topics import Topic
 
 EXIT_STOPPED: Final = 0
@@ -21,7 +20,7 @@ async def run_worker(
     *,
     replication_factor: int = 1,
     watchdog_seconds: float = WATCHDOG_TIMEOUT_SECONDS,
-    clock: Callable[[], float] = time.monotonic,
+    monotonic: Monotonic = time.monotonic,
 ) -> int:
     """Run until SIGTERM or SIGINT, then finish the current batch, commit, and return the exit code.
 
@@ -33,7 +32,7 @@ async def run_worker(
     running = asyncio.create_task(app.start())
     stopping = asyncio.create_task(stop.wait())
     try:
-        async with watch_progress(app, watchdog_seconds, clock):
+        async with watch_progress(app, watchdog_seconds, monotonic):
             await asyncio.wait((running, stopping), return_when=asyncio.FIRST_COMPLETED)
             if running.done():
                 await running

@@ -14,7 +14,7 @@ from app.kafka.producer_record import ProducerRecord, send
 from app.store.models import JobMapped
 from app.store.read_store import ReadStore
 from schemas.topics import LANES, UPDATES_BACKFILL
-from tests.clock import Clock
+from tests.clock import ManualMonotonic
 from tests.integration.api.rig import Client, as_caller
 from tests.unit.api.conftest import PARTITIONS, Api, WallClock, until_status
 
@@ -28,16 +28,16 @@ def store(api: Api) -> ReadStore:
 
 
 @pytest.fixture
-def steady() -> Clock:
-    return Clock()
+def monotonic() -> ManualMonotonic:
+    return ManualMonotonic()
 
 
 @pytest.fixture
 async def monitor(
-    cluster: MemoryCluster, store: ReadStore, clock: WallClock, steady: Clock
+    cluster: MemoryCluster, store: ReadStore, clock: WallClock, monotonic: ManualMonotonic
 ) -> AsyncIterator[LagMonitor]:
     connections = cluster.connections
-    monitor = LagMonitor(cluster, PARTITIONS, store.lanes, clock, steady)
+    monitor = LagMonitor(cluster, PARTITIONS, store.lanes, clock, monotonic)
     yield monitor
     await monitor.stop()
     assert cluster.connections == connections
@@ -79,30 +79,30 @@ async def test_the_lag_is_what_lanes_and_profiles_have_not_read(
 
 
 async def test_a_marker_at_the_end_is_no_lag(
-    cluster: MemoryCluster, store: ReadStore, monitor: LagMonitor, steady: Clock
+    cluster: MemoryCluster, store: ReadStore, monitor: LagMonitor, monotonic: ManualMonotonic
 ) -> None:
     await write(cluster, BACKFILL, 2)
     await store.streams.add(BACKFILL, 0, 0, 2, [])
     for _ in range(2):
         sample = (await monitor.samples())[-1]
         assert (sample.ends[BACKFILL, 0], sample.lag((BACKFILL, 0)), dict(sample.waiting)) == (3, 0, {})
-        steady.now += 1
+        monotonic.now += 1
     await write(cluster, BACKFILL, 1)
     assert (await monitor.samples())[-1].lag((BACKFILL, 0)) == 2
 
 
-async def test_samples_of_the_last_minute_are_kept(monitor: LagMonitor, steady: Clock) -> None:
+async def test_samples_of_the_last_minute_are_kept(monitor: LagMonitor, monotonic: ManualMonotonic) -> None:
     (first,) = await monitor.samples()
-    steady.now += 0.5
+    monotonic.now += 0.5
     assert await monitor.samples() == (first,), "a young sample is used again"
-    steady.now += 0.1
+    monotonic.now += 0.1
     _, second = await monitor.samples()
-    steady.now = second.at + 60
+    monotonic.now = second.at + 60
     assert [sample.at for sample in await monitor.samples()] == [second.at, second.at + 60]
 
 
 async def test_a_moment_is_passed_once_everything_before_it_is_read(
-    cluster: MemoryCluster, monitor: LagMonitor, clock: WallClock, steady: Clock
+    cluster: MemoryCluster, monitor: LagMonitor, clock: WallClock, monotonic: ManualMonotonic
 ) -> None:
     await write(cluster, UPDATES, 1)
     written = clock()
@@ -111,32 +111,32 @@ async def test_a_moment_is_passed_once_everything_before_it_is_read(
     assert await monitor.has_passed([BACKFILL], written)
     await advance_profiles(cluster, 2)
     assert not await monitor.has_passed([UPDATES], written), "a young sample is used again"
-    steady.now += 1
+    monotonic.now += 1
     assert await monitor.has_passed([UPDATES], written)
     cluster.set_available(available=False)
-    steady.now += 1
+    monotonic.now += 1
     assert await monitor.has_passed([UPDATES], written), "an old sample is enough"
     assert not await monitor.has_passed([UPDATES], clock()), "unknown"
 
 
 async def test_while_kafka_is_away_requests_for_the_lag_fail_at_once(
-    cluster: MemoryCluster, monitor: LagMonitor, steady: Clock
+    cluster: MemoryCluster, monitor: LagMonitor, monotonic: ManualMonotonic
 ) -> None:
     cluster.set_available(available=False)
     with pytest.raises(UnknownLagError) as first:
         await monitor.samples()
-    steady.now += 1
+    monotonic.now += 1
     with pytest.raises(UnknownLagError) as second:
         await monitor.samples()
     assert first.value.__cause__ is not None
     assert second.value.__cause__ is None, "it was not retried"
     assert str(second.value) == str(first.value)
-    steady.now += 1
+    monotonic.now += 1
     with pytest.raises(UnknownLagError) as third:
         await monitor.samples()
     assert third.value.__cause__ is not None
     cluster.set_available(available=True)
-    steady.now += 2
+    monotonic.now += 2
     assert len(await monitor.samples()) == 1
 
 

@@ -17,28 +17,21 @@ from app.kafka.tail import MAX_AGE_SECONDS
 from schemas.access import PARTITION
 from schemas.topics import ACCESS_SESSIONS, DEFINITIONS_COMMANDS, DEFINITIONS_EVENTS
 from schemas.wire.codec import decode
+from tests.clock import ManualMonotonic
 from tests.event_stream import following
 from tests.integration.api.rig import Answer, Client, as_caller
 from tests.integration.support.service import TOKEN
 from tests.unit.api.conftest import Api, Control, WallClock, serving, until_connected, until_sent
 
 
-class Monotonic:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
-def monotonic() -> Monotonic:
-    return Monotonic()
+def monotonic() -> ManualMonotonic:
+    return ManualMonotonic()
 
 
 @pytest.fixture
 async def other(
-    client: Client, cluster: MemoryCluster, tmp_path: Path, clock: WallClock, monotonic: Monotonic
+    client: Client, cluster: MemoryCluster, tmp_path: Path, clock: WallClock, monotonic: ManualMonotonic
 ) -> AsyncIterator[Api]:
     """A second server, with a data directory of its own."""
     del client  # the first server, whose commands are decided
@@ -183,7 +176,7 @@ async def test_a_session_of_the_settings_token_is_valid_at_servers_with_these_se
 
 
 async def test_a_server_that_may_have_missed_a_revocation_answers_503(
-    api: Api, other: Api, cluster: MemoryCluster, monotonic: Monotonic
+    api: Api, other: Api, cluster: MemoryCluster, monotonic: ManualMonotonic
 ) -> None:
     token = await new_token(api.client)
     session = await signed_in(other, token["token"])

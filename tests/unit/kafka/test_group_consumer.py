@@ -20,7 +20,7 @@ from app.kafka.group_consumer import (
 )
 from app.kafka.memory.cluster import MemoryCluster
 from app.kafka.producer_record import ProducerRecord
-from tests.clock import Clock
+from tests.clock import ManualMonotonic
 
 URGENT, BACKGROUND = "urgent", "background"
 GROUP = "group"
@@ -40,8 +40,8 @@ async def until(condition: Callable[[], bool]) -> None:
 class Worker:
     """A member of the group. `starts` are the offsets that it starts at; it fails when asked to."""
 
-    def __init__(self, cluster: MemoryCluster, name: str = "worker", clock: Clock | None = None) -> None:
-        self.clock = clock or Clock()
+    def __init__(self, cluster: MemoryCluster, name: str = "worker", monotonic: ManualMonotonic | None = None) -> None:
+        self.monotonic = monotonic or ManualMonotonic()
         self.starts: dict[TopicPartition, int] = {}
         self.numbers: set[int] = set()
         self.revoked: list[frozenset[int]] = []
@@ -57,7 +57,7 @@ class Worker:
             on_assigned=self._on_assigned,
             on_revoked=self._on_revoked,
             background=[BACKGROUND],
-            clock=self.clock,
+            monotonic=self.monotonic,
         )
 
     async def _on_assigned(self, numbers: frozenset[int]) -> Mapping[TopicPartition, int]:
@@ -99,7 +99,7 @@ async def test_a_member_that_stood_still_leaves(cluster: MemoryCluster, gap: flo
     worker = Worker(cluster)
     async with worker.consumer.running():
         await until(lambda: bool(worker.numbers))
-        worker.clock.now += gap
+        worker.monotonic.now += gap
         if expires:
             with pytest.raises(SessionExpiredError):
                 async with worker.consumer.guarded():
@@ -115,12 +115,12 @@ async def test_long_work_is_no_standstill(cluster: MemoryCluster) -> None:
         await until(lambda: bool(worker.numbers))
         for _ in range(2):
             async with worker.consumer.guarded():
-                worker.clock.now += 10 * SESSION_TIMEOUT_SECONDS
+                worker.monotonic.now += 10 * SESSION_TIMEOUT_SECONDS
 
 
 async def test_a_member_without_partitions_may_stand_still(cluster: MemoryCluster) -> None:
     worker = Worker(cluster)
-    worker.clock.now += 10 * SESSION_TIMEOUT_SECONDS
+    worker.monotonic.now += 10 * SESSION_TIMEOUT_SECONDS
     async with worker.consumer.guarded():
         pass
 
@@ -130,7 +130,7 @@ async def test_a_long_assignment_is_no_standstill(cluster: MemoryCluster) -> Non
     worker.may_assign.clear()
     async with worker.consumer.running():
         await worker.assigning.wait()
-        worker.clock.now += 10 * SESSION_TIMEOUT_SECONDS
+        worker.monotonic.now += 10 * SESSION_TIMEOUT_SECONDS
         worker.may_assign.set()
         await until(lambda: bool(worker.numbers))
         async with worker.consumer.guarded():
@@ -240,7 +240,7 @@ async def test_a_read_of_both_waits_for_the_first_record(cluster: MemoryCluster)
         reading = asyncio.create_task(consumer.read(urgent, background, wait_ms=1_000))
         await asyncio.wait([reading], timeout=0.03)
         assert not reading.done()
-        worker.clock.now += 1
+        worker.monotonic.now += 1
         assert await reading == {}
 
 
@@ -301,13 +301,13 @@ async def test_offsets_are_committed_once_an_interval(cluster: MemoryCluster) ->
         consumer.commit_soon({partition: 1})
         await asyncio.sleep(0)
         assert cluster.offsets(GROUP) == {}, "the interval begins at the start"
-        worker.clock.now += COMMIT_INTERVAL_SECONDS
+        worker.monotonic.now += COMMIT_INTERVAL_SECONDS
         consumer.commit_soon({partition: 2})
         await committed(worker, cluster, 2)
         consumer.commit_soon({partition: 3})
         await asyncio.sleep(0)
         assert cluster.offsets(GROUP) == {partition: 2}
-        worker.clock.now += COMMIT_INTERVAL_SECONDS
+        worker.monotonic.now += COMMIT_INTERVAL_SECONDS
         consumer.commit_soon({partition: 4})
         await committed(worker, cluster, 4)
         other = TopicPartition(URGENT, 1)
@@ -318,7 +318,7 @@ async def test_partitions_of_others_are_not_committed(cluster: MemoryCluster) ->
     partition, foreign = TopicPartition(URGENT, 0), TopicPartition(URGENT, 7)
     worker = Worker(cluster)
     async with worker.running() as consumer:
-        worker.clock.now += COMMIT_INTERVAL_SECONDS
+        worker.monotonic.now += COMMIT_INTERVAL_SECONDS
         consumer.commit_soon({partition: 5, foreign: 5})
         await committed(worker, cluster, 5)
     assert cluster.offsets(GROUP) == {partition: 5}
@@ -328,12 +328,12 @@ async def test_an_unchanged_offset_is_not_committed_again(cluster: MemoryCluster
     partition, other = TopicPartition(URGENT, 0), TopicPartition(URGENT, 1)
     worker = Worker(cluster)
     async with worker.running() as consumer:
-        worker.clock.now += COMMIT_INTERVAL_SECONDS
+        worker.monotonic.now += COMMIT_INTERVAL_SECONDS
         consumer.commit_soon({partition: 1})
         await committed(worker, cluster, 1)
         async with cluster_member(cluster) as intruder:
             await intruder.commit({partition: 9})
-        worker.clock.now += COMMIT_INTERVAL_SECONDS
+        worker.monotonic.now += COMMIT_INTERVAL_SECONDS
         consumer.commit_soon({partition: 1, other: 1})
         await until(lambda: other in cluster.offsets(GROUP))
         assert cluster.offsets(GROUP)[partition] == 9
@@ -353,12 +353,12 @@ async def test_one_commit_runs_at_a_time(cluster: MemoryCluster) -> None:
     async with worker.running() as consumer:
         cluster.set_available(available=False)
         for offset in (1, 2):
-            worker.clock.now += COMMIT_INTERVAL_SECONDS
+            worker.monotonic.now += COMMIT_INTERVAL_SECONDS
             consumer.commit_soon({partition: offset})
             await asyncio.sleep(0)
         cluster.set_available(available=True)
         await committed(worker, cluster, 1)
-        worker.clock.now += COMMIT_INTERVAL_SECONDS
+        worker.monotonic.now += COMMIT_INTERVAL_SECONDS
         consumer.commit_soon({partition: 3})
         await committed(worker, cluster, 3)
 
@@ -371,13 +371,13 @@ async def test_a_rebalance_cancels_a_commit(cluster: MemoryCluster) -> None:
         async with two.consumer.running():
             await until(lambda: one.numbers == {0} and two.numbers == {1})
         cluster.set_available(available=False)
-        one.clock.now += COMMIT_INTERVAL_SECONDS
+        one.monotonic.now += COMMIT_INTERVAL_SECONDS
         one.consumer.commit_soon({partition: 1})
         await asyncio.sleep(0)
         cluster.expire_sessions()
         await until(lambda: one.numbers == {0, 1})
         cluster.set_available(available=True)
-        one.clock.now += COMMIT_INTERVAL_SECONDS
+        one.monotonic.now += COMMIT_INTERVAL_SECONDS
         one.consumer.commit_soon({TopicPartition(URGENT, 1): 1})
         await until(lambda: bool(cluster.offsets(GROUP)))
         assert cluster.offsets(GROUP) == {TopicPartition(URGENT, 1): 1}
@@ -387,7 +387,7 @@ async def test_a_commit_ends_with_the_membership(cluster: MemoryCluster) -> None
     worker = Worker(cluster)
     async with worker.running() as consumer:
         cluster.set_available(available=False)
-        worker.clock.now += COMMIT_INTERVAL_SECONDS
+        worker.monotonic.now += COMMIT_INTERVAL_SECONDS
         consumer.commit_soon({TopicPartition(URGENT, 0): 1})
         await asyncio.sleep(0)
     cluster.set_available(available=True)
@@ -404,7 +404,7 @@ async def test_a_failed_commit_is_logged_and_repeated(cluster: MemoryCluster, ca
         async with after.consumer.running():  # with the same instance id, so that the first is fenced
             await until(lambda: bool(after.numbers))
             for _ in range(2):
-                before.clock.now += COMMIT_INTERVAL_SECONDS
+                before.monotonic.now += COMMIT_INTERVAL_SECONDS
                 before.consumer.commit_soon({partition: 1})
                 count = len(caplog.messages)
                 await until(lambda count=count: len(caplog.messages) > count)  # type: ignore[misc]

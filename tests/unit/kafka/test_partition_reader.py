@@ -10,7 +10,7 @@ from app.kafka.batch_producer import BatchProducer
 from app.kafka.memory.cluster import MemoryCluster
 from app.kafka.partition_reader import STALL_TIMEOUT_SECONDS, LogRecord, PartitionReader
 from app.kafka.producer_record import ProducerRecord
-from tests.clock import Clock
+from tests.clock import ManualMonotonic
 
 
 @pytest.fixture
@@ -44,19 +44,19 @@ async def test_an_empty_partition_has_no_records() -> None:
 
 async def test_a_stalled_read_fails(cluster: MemoryCluster) -> None:
     steps = count(step=STALL_TIMEOUT_SECONDS / 2)
-    async with PartitionReader(cluster, "topic", 0, clock=lambda: next(steps)) as log:
+    async with PartitionReader(cluster, "topic", 0, monotonic=lambda: next(steps)) as log:
         cluster.set_available(available=False)
         with pytest.raises(KafkaTimeoutError):
             await anext(log.records())
 
 
 async def test_a_slow_reader_is_not_stalled(cluster: MemoryCluster) -> None:
-    clock = Clock()
-    async with PartitionReader(cluster, "topic", 0, clock=clock) as log:
+    monotonic = ManualMonotonic()
+    async with PartitionReader(cluster, "topic", 0, monotonic=monotonic) as log:
         offsets = []
         async for record in log.records():
             offsets.append(record.offset)
-            clock.now += 2 * STALL_TIMEOUT_SECONDS
+            monotonic.now += 2 * STALL_TIMEOUT_SECONDS
         assert offsets == [0, 1, 2]
 
 

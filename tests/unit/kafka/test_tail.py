@@ -86,7 +86,7 @@ async def test_a_restarted_tail_continues_where_it_was() -> None:
 
 async def test_the_age_is_counted_from_the_last_answer_about_the_end_of_the_topic() -> None:
     cluster, now = MemoryCluster({"topic": 1}), 100.0
-    tail = Tail(cluster, "topic", Taker(), start="beginning", clock=lambda: now)
+    tail = Tail(cluster, "topic", Taker(), start="beginning", monotonic=lambda: now)
     assert tail.age == math.inf
     tail.start()
     try:

@@ -7,7 +7,7 @@ import pytest
 from app.lanes.pause import POLL_INTERVAL_SECONDS, PauseFlag
 from app.store.models import LaneSwitch
 from app.store.read_store import ReadStore
-from tests.clock import Clock
+from tests.clock import ManualMonotonic
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 
@@ -18,22 +18,22 @@ async def switch(store: ReadStore, lane: str, *, paused: bool) -> None:
 
 async def test_the_store_is_queried_once_a_second(store: ReadStore, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "app.lanes")
-    clock = Clock()
-    flag = PauseFlag("backfill", store.lanes, clock)
+    monotonic = ManualMonotonic()
+    flag = PauseFlag("backfill", store.lanes, monotonic)
     assert not await flag.is_paused()
     await switch(store, "backfill", paused=True)
-    clock.now += 0.9 * POLL_INTERVAL_SECONDS
+    monotonic.now += 0.9 * POLL_INTERVAL_SECONDS
     assert not await flag.is_paused()
-    clock.now += 0.1 * POLL_INTERVAL_SECONDS
+    monotonic.now += 0.1 * POLL_INTERVAL_SECONDS
     assert await flag.is_paused()
-    clock.now += POLL_INTERVAL_SECONDS
+    monotonic.now += POLL_INTERVAL_SECONDS
     assert await flag.is_paused()
     await switch(store, "backfill", paused=False)
-    clock.now += 0.9 * POLL_INTERVAL_SECONDS
+    monotonic.now += 0.9 * POLL_INTERVAL_SECONDS
     assert await flag.is_paused(), "the interval begins again with each query"
-    clock.now += POLL_INTERVAL_SECONDS
+    monotonic.now += POLL_INTERVAL_SECONDS
     assert not await flag.is_paused()
-    clock.now += POLL_INTERVAL_SECONDS
+    monotonic.now += POLL_INTERVAL_SECONDS
     assert not await flag.is_paused()
     assert [(record.levelname, record.args) for record in caplog.records] == [
         ("WARNING", ("backfill",)),
@@ -42,16 +42,16 @@ async def test_the_store_is_queried_once_a_second(store: ReadStore, caplog: pyte
 
 
 async def test_the_interval_is_one_second(store: ReadStore) -> None:
-    clock = Clock()
-    flag = PauseFlag("backfill", store.lanes, clock)
+    monotonic = ManualMonotonic()
+    flag = PauseFlag("backfill", store.lanes, monotonic)
     assert not await flag.is_paused()
     await switch(store, "backfill", paused=True)
-    clock.now += 0.99
+    monotonic.now += 0.99
     assert not await flag.is_paused()
-    clock.now += 0.01
+    monotonic.now += 0.01
     assert await flag.is_paused()
 
 
 async def test_real_time_can_not_be_paused(store: ReadStore) -> None:
     await switch(store, "realtime", paused=True)
-    assert not await PauseFlag("realtime", store.lanes, Clock()).is_paused()
+    assert not await PauseFlag("realtime", store.lanes, ManualMonotonic()).is_paused()

@@ -30,7 +30,7 @@ from schemas.messages import MessageBatch, MessageRejected
 from schemas.topics import DEFINITIONS_EVENTS, LANES, MESSAGES_REJECTED, TOPICS, UPDATES
 from schemas.updates import MappedBatch
 from schemas.wire.codec import decode, encode
-from tests.clock import Clock
+from tests.clock import ManualMonotonic
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 IDENTITY = {"kinds": [{"kind": "email", "rank": 0, "title": "E-mail"}]}
@@ -50,7 +50,7 @@ class Rig:
     def __init__(self, store: ReadStore) -> None:
         self.store = store
         self.cluster = MemoryCluster(dict.fromkeys(TOPICS, 2) | {DEFINITIONS_EVENTS.name: 1})
-        self.steady = Clock()
+        self.monotonic = ManualMonotonic()
         self.now = NOON
         self.stop = asyncio.Event()  # of the lane that was started last
         self.applied = 0
@@ -91,7 +91,7 @@ class Rig:
         tail.start()
         await tail.caught_up()
         running = asyncio.create_task(
-            Lane(name, self.cluster, settings, self.store, rules, lambda: self.now, self.steady).run(stop)
+            Lane(name, self.cluster, settings, self.store, rules, lambda: self.now, self.monotonic).run(stop)
         )
         try:
             yield running
@@ -145,7 +145,7 @@ class Rig:
 
     async def pause(self, *, paused: bool, lane: str = "backfill") -> None:
         await self.store.lanes.switch(lane, LaneSwitch(paused=paused, by="user:ada", at=NOON))
-        self.steady.now += 1
+        self.monotonic.now += 1
 
 
 @pytest.fixture
@@ -161,7 +161,7 @@ async def test_messages_become_updates_and_counts(rig: Rig) -> None:
     async with rig.lane():
         await rig.updated(1)
         await rig.send({"email": "d@e.f"}, {"email": "g@h.i"}, partition=1)
-        rig.steady.now += COUNT_INTERVAL_SECONDS
+        rig.monotonic.now += COUNT_INTERVAL_SECONDS
         await rig.counted(2, partition=1)
     (view,) = await rig.store.streams.counts()
     assert (view.stream, view.lane, view.count) == ("people", "realtime", 3)
@@ -175,7 +175,7 @@ async def test_counts_are_stored_once_an_interval_and_at_the_end(rig: Rig) -> No
         await rig.updated(1)
         await asyncio.sleep(0.01)
         assert await rig.next_offset() == 0
-        rig.steady.now += COUNT_INTERVAL_SECONDS
+        rig.monotonic.now += COUNT_INTERVAL_SECONDS
         await rig.counted(1)
         await rig.send({"email": "d@e.f"})
         await rig.updated(2)
@@ -193,7 +193,7 @@ async def test_counts_are_stored_on_time_also_when_no_more_messages_arrive(
         await rig.send({"email": "a@b.c"})
         await rig.updated(1)
         await asyncio.sleep(0.01)
-        rig.steady.now += COUNT_INTERVAL_SECONDS
+        rig.monotonic.now += COUNT_INTERVAL_SECONDS
         await rig.counted(1)
         await rig.send({"email": "d@e.f"})  # it has a poll that ends soon, so the lane stops soon
         await rig.updated(2)
@@ -205,7 +205,7 @@ async def test_a_lane_stops_once_the_counts_in_progress_are_stored(rig: Rig, mon
         await rig.send({"email": "a@b.c"})
         await rig.updated(1)
         async with rig.store.database.writing():  # nothing else is stored meanwhile
-            rig.steady.now += COUNT_INTERVAL_SECONDS
+            rig.monotonic.now += COUNT_INTERVAL_SECONDS
             await until(is_counting)
             rig.stop.set()
             await asyncio.wait({running}, timeout=0.1)
@@ -236,7 +236,7 @@ async def test_nothing_is_counted_before_its_updates_are_acked(rig: Rig) -> None
         topic = LANES["realtime"].name
         sending = asyncio.create_task(rig.send({"email": "a@b.c"}))
         await rig.updated(1)
-        rig.steady.now += COUNT_INTERVAL_SECONDS
+        rig.monotonic.now += COUNT_INTERVAL_SECONDS
         await asyncio.sleep(0.01)
         assert await rig.next_offset() == 0, topic
         rig.cluster.release_acks()
@@ -264,7 +264,7 @@ async def test_a_lane_that_is_not_the_owner_any_more_fails(rig: Rig) -> None:
         await rig.send({"email": "d@e.f"})
         await rig.updated(2)
         assert await rig.store.streams.add(LANES["realtime"].name, 0, 1, 2, [])
-        rig.steady.now += COUNT_INTERVAL_SECONDS
+        rig.monotonic.now += COUNT_INTERVAL_SECONDS
         with pytest.raises(StaleOwnerError):
             await asyncio.wait_for(asyncio.shield(running), 10)
     assert await rig.messages() == 1, "the other worker has counted it"
@@ -409,7 +409,7 @@ async def test_counts_are_also_stored_between_two_chunks(rig: Rig) -> None:
     async with rig.lane():
         rig.cluster.withhold_acks()
         await rig.updated(1)
-        rig.steady.now += COUNT_INTERVAL_SECONDS
+        rig.monotonic.now += COUNT_INTERVAL_SECONDS
         rig.cluster.release_acks()
         rig.cluster.withhold_acks()
         await rig.counted(2)
@@ -424,7 +424,7 @@ async def test_the_group_s_offsets_follow_the_counts(rig: Rig) -> None:
         await rig.updated(1)
 
         async def is_committed() -> bool:
-            rig.steady.now += COUNT_INTERVAL_SECONDS
+            rig.monotonic.now += COUNT_INTERVAL_SECONDS
             return rig.cluster.offsets(group).get(TopicPartition(LANES["realtime"].name, 0)) == 1
 
         await until(is_committed)
@@ -434,16 +434,16 @@ async def test_sampled_fields_are_stored_where_no_more_messages_arrive(rig: Rig)
     async with rig.lane():
         await rig.send({"email": "a@b.c"})
         await rig.updated(1)
-        rig.steady.now += COUNT_INTERVAL_SECONDS
+        rig.monotonic.now += COUNT_INTERVAL_SECONDS
         await rig.counted(1)
         await rig.send({"mail": "a@b.c"})
-        rig.steady.now += COUNT_INTERVAL_SECONDS
+        rig.monotonic.now += COUNT_INTERVAL_SECONDS
         await rig.counted(2)
         assert await fields(rig) == {"email"}, "fields are stored every five seconds"
         rig.now += timedelta(seconds=5)
 
         async def are_stored() -> bool:
-            rig.steady.now += COUNT_INTERVAL_SECONDS
+            rig.monotonic.now += COUNT_INTERVAL_SECONDS
             return await fields(rig) == {"email", "mail"}
 
         await until(are_stored)

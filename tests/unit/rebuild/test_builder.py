@@ -29,7 +29,7 @@ from projections.profiles.profile_view import profile_of
 from schemas.instants import micros
 from schemas.topics import LANES
 from schemas.wire.codec import decode
-from tests.clock import Clock
+from tests.clock import ManualMonotonic
 from tests.unit.rebuild.deployment import (
     BUILDING,
     IDENTITY,
@@ -53,14 +53,14 @@ class Rig:
 
     def __init__(self, folder: Path) -> None:
         self.cluster = cluster()
-        self.steady = Clock()
+        self.monotonic = ManualMonotonic()
         self.folder = folder
         self.folds: list[bool] = []
 
     @asynccontextmanager
     async def building(self, spec: RebuildSpec = SPEC) -> AsyncIterator[RebuildBuilder]:
         task = RebuildTask(BUILDING, spec, start_offset=0)
-        async with RebuildBuilder(task, self.folder, self.cluster, PARTITIONS, lambda: NOON, self.steady) as builder:
+        async with RebuildBuilder(task, self.folder, self.cluster, PARTITIONS, lambda: NOON, self.monotonic) as builder:
             yield builder
 
     def fold(
@@ -182,14 +182,14 @@ async def test_records_are_applied_in_several_chunks(rig: Rig, monkeypatch: pyte
 async def test_changes_are_flushed_after_an_interval(rig: Rig) -> None:
     async with rig.building() as builder:
         await send(rig.cluster, visits(people=1))
-        rig.steady.now += FLUSH_INTERVAL - 0.1
+        rig.monotonic.now += FLUSH_INTERVAL - 0.1
         await builder.read_some(NONE_FORGOTTEN)
         assert builder.stores.changes == 1
-        rig.steady.now += 0.1
+        rig.monotonic.now += 0.1
         await builder.read_some(NONE_FORGOTTEN)
         assert builder.stores.changes == 0
         await send(rig.cluster, visits(people=1))
-        rig.steady.now += FLUSH_INTERVAL - 0.1
+        rig.monotonic.now += FLUSH_INTERVAL - 0.1
         await builder.read_some(NONE_FORGOTTEN)
         assert builder.stores.changes == 1, "the interval begins again with each flush"
 

@@ -32,7 +32,7 @@ from projections.profiles.updates import MappedMessages, NodeMessages, encode_no
 from schemas.topics import LANES, UPDATES
 from schemas.updates import MappedBatch, NodeBatch
 from schemas.wire.codec import encode
-from tests.clock import Clock
+from tests.clock import ManualMonotonic
 from tests.unit.rebuild.deployment import BUILDING, PARTITIONS, SPEC, cluster, send, visits, write
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -83,7 +83,7 @@ async def test_an_owner_that_does_not_respond_loses_no_comparison(tmp_path: Path
 
 
 @dataclass
-class CountedClock(Clock):
+class CountedClock(ManualMonotonic):
     """Counts its readings: whatever waits reads it before each query."""
 
     readings: int = 0
@@ -101,7 +101,7 @@ class Rig:
         self.store = store
         self.live = live
         self.client = client
-        self.steady = CountedClock()
+        self.monotonic = CountedClock()
         self.builder: RebuildBuilder
 
     async def send(self, people: int) -> None:
@@ -128,7 +128,9 @@ class Rig:
 
     @asynccontextmanager
     async def comparing(self) -> AsyncIterator[LiveComparison]:
-        comparison = LiveComparison(self.cluster, self.store.lanes, self.client, self.builder, PARTITIONS, self.steady)
+        comparison = LiveComparison(
+            self.cluster, self.store.lanes, self.client, self.builder, PARTITIONS, self.monotonic
+        )
         try:
             yield comparison
         finally:
@@ -136,8 +138,8 @@ class Rig:
 
     async def queried(self, times: int = 1) -> None:
         """Wait until the comparison has waited and queried again."""
-        readings = self.steady.readings + 3 * times
-        await until(lambda: self.steady.readings >= readings)
+        readings = self.monotonic.readings + 3 * times
+        await until(lambda: self.monotonic.readings >= readings)
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -174,7 +176,7 @@ async def rig(tmp_path: Path, store: ReadStore, monkeypatch: pytest.MonkeyPatch)
             await server.announce(Shard(0, number))
         task = RebuildTask(BUILDING, SPEC, start_offset=0)
         rig.builder = await stack.enter_async_context(
-            RebuildBuilder(task, tmp_path / "rebuilt", rig.cluster, PARTITIONS, lambda: NOW, rig.steady)
+            RebuildBuilder(task, tmp_path / "rebuilt", rig.cluster, PARTITIONS, lambda: NOW, rig.monotonic)
         )
         await rig.send(people=3)
         rig.copy()
@@ -202,12 +204,12 @@ async def test_it_waits_for_the_lanes_as_long_as_they_make_progress(rig: Rig) ->
     async with rig.comparing() as comparison:
         for mapped in (0, 1):
             await rig.queried()
-            rig.steady.now += STALL_TIMEOUT_SECONDS - 1
+            rig.monotonic.now += STALL_TIMEOUT_SECONDS - 1
             await rig.queried()
             assert not await comparison.report(lambda: NOW)
             await rig.map(mapped, mapped + 1)
         await rig.queried()
-        rig.steady.now += STALL_TIMEOUT_SECONDS
+        rig.monotonic.now += STALL_TIMEOUT_SECONDS
         reason = (await report_of(comparison))["skipped_reason"]
     assert "1 messages" in reason
     assert "messages.realtime/0" in reason
@@ -231,7 +233,7 @@ async def test_owners_that_do_not_respond_are_a_reason(rig: Rig) -> None:
     await rig.store.plane.activate(1, 0)  # of this generation there are no owners
     async with rig.comparing() as comparison:
         await rig.queried()
-        rig.steady.now += STALL_TIMEOUT_SECONDS
+        rig.monotonic.now += STALL_TIMEOUT_SECONDS
         assert "has no owner" in (await report_of(comparison))["skipped_reason"]
 
 
@@ -247,14 +249,14 @@ async def test_a_partition_that_moves_while_it_is_read_is_waited_for(rig: Rig, m
     await rig.map(0, 3)
     async with rig.comparing() as comparison:
         await rig.queried(times=9)  # until it reads pages
-        rig.steady.now += STALL_TIMEOUT_SECONDS - 1
+        rig.monotonic.now += STALL_TIMEOUT_SECONDS - 1
         await rig.queried()
         is_moving = False
         assert (await report_of(comparison))["equal"]
     is_moving = True
     async with rig.comparing() as comparison:
         await rig.queried(times=9)  # until it reads pages
-        rig.steady.now += STALL_TIMEOUT_SECONDS
+        rig.monotonic.now += STALL_TIMEOUT_SECONDS
         assert (await report_of(comparison))["skipped_reason"] == "it is moving"
 
 

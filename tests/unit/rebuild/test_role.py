@@ -27,7 +27,7 @@ from projections.definitions.rules import key_hash
 from schemas.definitions import DefinitionEvent, ForgettingStarted, RebuildDiscarded, ReportRebuilt
 from schemas.topics import DEFINITIONS_COMMANDS, LANES, UPDATES
 from schemas.wire.codec import decode
-from tests.clock import Clock
+from tests.clock import ManualMonotonic
 from tests.unit.rebuild.deployment import (
     NOON,
     PARTITIONS,
@@ -60,22 +60,22 @@ async def until(condition: Callable[[], object]) -> None:
 class Worker:
     """One process of the role. `step` lets a second pass, so that each step stores the progress."""
 
-    def __init__(self, rebuilder: Rebuilder, tasks: RebuildTasks, steady: Clock) -> None:
+    def __init__(self, rebuilder: Rebuilder, tasks: RebuildTasks, monotonic: ManualMonotonic) -> None:
         self.rebuilder = rebuilder
         self.tasks = tasks
-        self._steady = steady
+        self._monotonic = monotonic
 
     async def step(self, times: int = 1) -> bool:
         has_worked = False
         for _ in range(times):
-            self._steady.now += PROGRESS_INTERVAL
+            self._monotonic.now += PROGRESS_INTERVAL
             has_worked = await self.rebuilder.step()
         return has_worked
 
     async def wait(self, seconds: float) -> None:
         """Let time pass in steps that are shorter than the session timeout of the consumer group."""
         for _ in range(round(seconds / 5)):
-            self._steady.now += 5
+            self._monotonic.now += 5
             await self.rebuilder.step()
 
 
@@ -86,7 +86,7 @@ class Rig:
         self.cluster = cluster()
         self.store = store
         self.folder = folder
-        self.steady = Clock()
+        self.monotonic = ManualMonotonic()
         self.snapshots = Snapshots.at(str(folder / "snapshots"))
         self.workers: list[Worker] = []
         self._events = 0
@@ -99,8 +99,8 @@ class Rig:
             stack.push_async_callback(tasks.stop)
             await tasks.start()
             client = await stack.enter_async_context(ProfilesClient(self.store.plane, PARTITIONS))
-            rebuilder = Rebuilder(self.cluster, settings, self.store, client, tasks, lambda: NOON, self.steady)
-            self.workers.append(Worker(rebuilder, tasks, self.steady))
+            rebuilder = Rebuilder(self.cluster, settings, self.store, client, tasks, lambda: NOON, self.monotonic)
+            self.workers.append(Worker(rebuilder, tasks, self.monotonic))
             yield self.workers[-1]
         self.workers.pop()
 
@@ -261,12 +261,12 @@ async def test_progress_is_stored_once_an_interval(rig: Rig, worker: Worker) -> 
     await rig.record(started())
     await worker.step()
     await send(rig.cluster, visits(people=3))
-    rig.steady.now += 0.9 * PROGRESS_INTERVAL
+    rig.monotonic.now += 0.9 * PROGRESS_INTERVAL
     await worker.rebuilder.step()
     progress = await rig.progress()
     assert progress is not None
     assert progress.messages == 0
-    rig.steady.now += 0.1 * PROGRESS_INTERVAL
+    rig.monotonic.now += 0.1 * PROGRESS_INTERVAL
     await worker.rebuilder.step()
     progress = await rig.progress()
     assert progress is not None

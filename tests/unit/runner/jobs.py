@@ -13,7 +13,7 @@ from app.runner.slots import Slots
 from app.vault.master_key import no_keys
 from connectors.contract import Batch, Connector, JobType, Limits
 from projections.jobs.state import Job, Phase, Running, Sleeping
-from tests.clock import Clock
+from tests.clock import ManualMonotonic
 
 START = datetime(2026, 5, 4, 9, 0, tzinfo=UTC)
 
@@ -47,8 +47,8 @@ def batch(**fields: Any) -> Batch:
 
 def run_context(**fields: Any) -> RunContext:
     default = RunContext(
-        partitions=1, limits=Limits(), clock=lambda: START, monotonic=Clock(),
-        slots=defaultdict(lambda: Slots(1, Clock())), read_keys=no_keys,
+        partitions=1, limits=Limits(), clock=lambda: START, monotonic=ManualMonotonic(),
+        slots=defaultdict(lambda: Slots(1, ManualMonotonic())), read_keys=no_keys,
     )  # fmt: skip
     return replace(default, **fields)
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from app.runner.slots import MAX_SLOW_PER_SLOT, TURN_SECONDS, Slots, Turn, TurnOver
-from tests.clock import Clock
+from tests.clock import ManualMonotonic
 
 
 def never() -> None:
@@ -19,7 +19,7 @@ async def waiting(turn: Turn) -> "asyncio.Task[None]":
 
 
 async def test_slots_are_granted_in_the_order_of_requests() -> None:
-    slots = Slots(1, Clock())
+    slots = Slots(1, ManualMonotonic())
     first, second, third = (Turn(slots, never) for _ in range(3))
     await first.acquire()
     queue = [await waiting(second), await waiting(third)]
@@ -36,7 +36,7 @@ async def test_slots_are_granted_in_the_order_of_requests() -> None:
 
 
 async def test_a_cancelled_request_takes_no_slot() -> None:
-    slots = Slots(1, Clock())
+    slots = Slots(1, ManualMonotonic())
     first, second, third = (Turn(slots, never) for _ in range(3))
     await first.acquire()
     cancelled, last = await waiting(second), await waiting(third)
@@ -48,7 +48,7 @@ async def test_a_cancelled_request_takes_no_slot() -> None:
 
 
 async def test_a_slow_run_lends_its_slot_until_it_asks_again() -> None:
-    monotonic = Clock()
+    monotonic = ManualMonotonic()
     slots = Slots(1, monotonic)
     slow, other = Turn(slots, never), Turn(slots, never)
     await slow.acquire()
@@ -66,7 +66,7 @@ async def test_a_slow_run_lends_its_slot_until_it_asks_again() -> None:
 
 
 async def test_too_many_slow_runs_evict_those_that_are_slow_for_longest() -> None:
-    slots, evicted = Slots(1, Clock()), []
+    slots, evicted = Slots(1, ManualMonotonic()), []
     for number in range(MAX_SLOW_PER_SLOT + 2):
         turn = Turn(slots, lambda number=number: evicted.append(number))  # type: ignore[misc]
         await turn.acquire()
@@ -76,7 +76,7 @@ async def test_too_many_slow_runs_evict_those_that_are_slow_for_longest() -> Non
 
 
 async def test_a_run_that_waits_for_a_slot_again_is_not_evicted() -> None:
-    slots, evicted = Slots(1, Clock()), []
+    slots, evicted = Slots(1, ManualMonotonic()), []
     turns = [
         Turn(slots, lambda number=number: evicted.append(number))  # type: ignore[misc]
         for number in range(MAX_SLOW_PER_SLOT + 1)
@@ -92,7 +92,7 @@ async def test_a_run_that_waits_for_a_slot_again_is_not_evicted() -> None:
 
 
 async def test_a_turn_ends_between_batches_while_others_wait() -> None:
-    monotonic = Clock()
+    monotonic = ManualMonotonic()
     slots = Slots(1, monotonic)
     run, other = Turn(slots, never), Turn(slots, never)
     await run.acquire()
@@ -108,7 +108,7 @@ async def test_a_turn_ends_between_batches_while_others_wait() -> None:
 
 
 async def test_a_run_that_takes_long_to_its_first_batch_has_a_longer_turn() -> None:
-    monotonic = Clock(0.0)
+    monotonic = ManualMonotonic(0.0)
     slots = Slots(1, monotonic)
     run, other = Turn(slots, never), Turn(slots, never)
     await run.acquire()

@@ -8,18 +8,18 @@ import pytest
 
 from app.runner.source_reader import SLOW_BYTES, SLOW_SECONDS, Pace, SourceReader
 from connectors.contract import Batch, Limits, RetryLater
-from tests.clock import Clock
+from tests.clock import ManualMonotonic
 from tests.unit.runner.jobs import batch
 
 LIMITS = Limits(source_timeout_seconds=60, source_bytes_per_second=10)
 
 
 @pytest.fixture
-def monotonic() -> Clock:
-    return Clock()
+def monotonic() -> ManualMonotonic:
+    return ManualMonotonic()
 
 
-def test_the_pace_counts_from_the_last_complete_bytes(monotonic: Clock) -> None:
+def test_the_pace_counts_from_the_last_complete_bytes(monotonic: ManualMonotonic) -> None:
     pace = Pace(600, monotonic)
     for _ in range(10):
         monotonic.now += 59
@@ -35,7 +35,7 @@ def test_the_pace_counts_from_the_last_complete_bytes(monotonic: Clock) -> None:
 class Source:
     """A source that delivers what the test says."""
 
-    def __init__(self, monotonic: Clock) -> None:
+    def __init__(self, monotonic: ManualMonotonic) -> None:
         self.ready = asyncio.Event()
         self.closed = False
         self.reader = SourceReader(self._read, LIMITS, monotonic)
@@ -56,7 +56,7 @@ class Source:
         return task
 
 
-async def test_a_source_is_slow_until_its_next_batch(monotonic: Clock) -> None:
+async def test_a_source_is_slow_until_its_next_batch(monotonic: ManualMonotonic) -> None:
     source = Source(monotonic)
     fetching = await source.fetching()
     source.reader.check()
@@ -74,7 +74,7 @@ async def test_a_source_is_slow_until_its_next_batch(monotonic: Clock) -> None:
     await source.reader.close(left_behind)
 
 
-async def test_a_source_that_delivers_fast_is_not_slow_however_long_its_batch_takes(monotonic: Clock) -> None:
+async def test_a_source_that_delivers_fast_is_not_slow_however_long_its_batch_takes(monotonic: ManualMonotonic) -> None:
     source = Source(monotonic)
     await source.fetching()
     for _ in range(1_000):
@@ -85,7 +85,7 @@ async def test_a_source_that_delivers_fast_is_not_slow_however_long_its_batch_ta
     await source.reader.close(left_behind)
 
 
-async def test_only_the_time_of_a_fetch_counts(monotonic: Clock) -> None:
+async def test_only_the_time_of_a_fetch_counts(monotonic: ManualMonotonic) -> None:
     source = Source(monotonic)
     source.ready.set()
     await source.reader.next()
@@ -97,7 +97,7 @@ async def test_only_the_time_of_a_fetch_counts(monotonic: Clock) -> None:
     await source.reader.close(left_behind)
 
 
-async def test_a_source_that_is_too_slow_is_given_up_and_closed(monotonic: Clock) -> None:
+async def test_a_source_that_is_too_slow_is_given_up_and_closed(monotonic: ManualMonotonic) -> None:
     source = Source(monotonic)
     fetching = await source.fetching()
     for _ in range(5):
@@ -117,7 +117,7 @@ async def test_a_source_that_is_too_slow_is_given_up_and_closed(monotonic: Clock
     assert source.closed
 
 
-async def test_a_connector_that_cancels_itself_is_an_error(monotonic: Clock) -> None:
+async def test_a_connector_that_cancels_itself_is_an_error(monotonic: ManualMonotonic) -> None:
     async def read(_limits: Limits) -> AsyncGenerator[Batch, None]:
         raise asyncio.CancelledError
         yield batch()
@@ -129,7 +129,7 @@ async def test_a_connector_that_cancels_itself_is_an_error(monotonic: Clock) -> 
 
 
 async def test_a_connector_that_fails_while_it_closes_is_logged(
-    monotonic: Clock, caplog: pytest.LogCaptureFixture
+    monotonic: ManualMonotonic, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def read(_limits: Limits) -> AsyncGenerator[Batch, None]:
         try:
@@ -144,7 +144,9 @@ async def test_a_connector_that_fails_while_it_closes_is_logged(
     assert "secret" not in caplog.text
 
 
-async def test_a_connector_that_does_not_end_is_left_behind(monotonic: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_connector_that_does_not_end_is_left_behind(
+    monotonic: ManualMonotonic, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("app.runner.source_reader.CLOSE_TIMEOUT_SECONDS", 0.0)
     released = asyncio.Event()
 

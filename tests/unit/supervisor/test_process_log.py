@@ -11,7 +11,7 @@ WARNING = "2026-11-03T14:03:00Z WARNING app.control.role: the broker is slow"
 
 def console_lines(path: Path, lines: list[str]) -> list[str]:
     shown: list[str] = []
-    log = RoleLog(path, shown.append, clock=lambda: 0.0)
+    log = RoleLog(path, shown.append, monotonic=lambda: 0.0)
     for line in lines:
         log.write(line)
     log.close()
@@ -47,7 +47,7 @@ def test_output_of_a_process_is_escaped(tmp_path: Path) -> None:
 def test_warnings_are_shown_again_after_the_interval(tmp_path: Path) -> None:
     shown: list[str] = []
     now = 0.0
-    log = RoleLog(tmp_path / "control.log", shown.append, clock=lambda: now)
+    log = RoleLog(tmp_path / "control.log", shown.append, monotonic=lambda: now)
     for _ in range(10):
         log.write(WARNING)
     now = WARNING_INTERVAL_SECONDS + 1
