@@ -14,6 +14,7 @@ from app.roles import ROLES
 from app.supervisor.broker import config
 from app.supervisor.broker.server import Broker
 from app.supervisor.environment import environment_of
+from tests.integration.api.rig import as_caller, until_ready, url_of
 from tests.integration.support.service import Service, service
 from tests.kafka_acls import documented_acls
 
@@ -64,7 +65,8 @@ async def test_each_role_works_with_its_acls(tmp_path: Path) -> None:
         async with service(tmp_path, broker, roles=()) as running:
             for role in ROLES:
                 await running.start_role(role.name, ENTREPOT_KAFKA_USER=role.name)
-            await until_ready(running)
+            async with as_caller(await url_of(running), None) as client:
+                await until_ready(client)
             for command in COMMANDS:
                 await run(running, *command.split())
         assert denied(broker) == set()
@@ -74,12 +76,6 @@ def add_acls(broker: Broker) -> None:
     admin = AdminClient(librdkafka_settings(broker.cluster))
     for created in admin.create_acls(list(documented_acls())).values():
         created.result(30)
-
-
-async def until_ready(running: Service) -> None:
-    async with asyncio.timeout(60):
-        while not (running.settings.data_dir / "api.json").exists():
-            await asyncio.sleep(0.05)
 
 
 async def run(running: Service, *arguments: str) -> None:

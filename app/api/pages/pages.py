@@ -63,7 +63,8 @@ def add_pages(app: web.Application) -> None:
     app.router.add_static("/static", STATIC)
 
 
-def _caller(request: web.Request) -> Caller:
+async def _caller(request: web.Request) -> Caller:
+    await request.app[API].access.until_loaded()
     caller = request.app[API].access.authenticate(request.cookies.get(COOKIE, ""))
     if caller is None or caller.kind != "session":
         raise web.HTTPSeeOther("/sign-in")
@@ -77,7 +78,7 @@ def _shared(request: web.Request, caller: Caller) -> dict[str, Any]:
 
 async def jobs_page(request: web.Request) -> web.Response:
     """Show a page of jobs, or of uploads."""
-    caller, store = _caller(request), request.app[API].store
+    caller, store = await _caller(request), request.app[API].store
     query = read_query(request, JobsQuery)
     uploads = query.uploads or False
     jobs = await store.jobs.page(replace(query.where(), uploads=uploads), query.order(), query.limit, query.cursor)
@@ -106,7 +107,7 @@ def _link(request: web.Request, **changes: str | None) -> str:
 
 async def job_page(request: web.Request) -> web.Response:
     """Show a job."""
-    return await _job_page(request, _caller(request), None)
+    return await _job_page(request, await _caller(request), None)
 
 
 async def _job_page(request: web.Request, caller: Caller, problem: ApiProblem | None) -> web.Response:
@@ -135,7 +136,7 @@ async def _job_page(request: web.Request, caller: Caller, problem: ApiProblem | 
 
 async def act(request: web.Request) -> web.Response:
     """Perform the action of a button, then show the job, with the problem if the action failed."""
-    caller = _caller(request)
+    caller = await _caller(request)
     check_same_site(request)
     form = {name: value for name, value in (await read_form(request)).items() if value}
     check_form_token(request.cookies[COOKIE], form.pop("form_token", ""))

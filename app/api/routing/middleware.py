@@ -46,6 +46,7 @@ def handler_of(route: Route) -> Handler:
         request[QUIET] = route.quiet
         caller = ANONYMOUS
         if route.role is not None:
+            await api.access.until_loaded()
             caller = authenticated(request, api.access.authenticate)
             authorize(caller, route.role)
         async with asyncio.timeout(None if route.streams else REQUEST_TIMEOUT_SECONDS):

@@ -41,6 +41,7 @@ from schemas.wire.catalog import UnreadableRecordError
 from schemas.wire.codec import decode, encode
 
 FOLD_TIMEOUT_SECONDS: Final = 5.0
+LOAD_SECONDS: Final = 10.0  # after the start; during them requests wait instead of being refused
 SWEEP_INTERVAL_SECONDS: Final = 60.0
 
 _log = logging.getLogger(__name__)
@@ -69,6 +70,8 @@ class Access:
         self._gateway = gateway
         self._settings_token = SettingsToken(settings.admin_token)
         self._clock = clock
+        self._monotonic = monotonic
+        self._started_at = monotonic()
         self._tail = Tail(cluster, ACCESS_SESSIONS.name, self._fold, start="beginning", monotonic=monotonic)
         self._sessions = Sessions()
         self._waiters: CommandWaiters[AccessRecord] = CommandWaiters(max_remembered=0)
@@ -93,6 +96,14 @@ class Access:
             self._sweeping.cancel()
             await asyncio.gather(self._sweeping, return_exceptions=True)
         await self._tail.stop()
+
+    async def until_loaded(self) -> None:
+        """Wait until tokens, definitions and sessions are read once, but only during the first seconds of a server."""
+        remaining = self._started_at + LOAD_SECONDS - self._monotonic()
+        if remaining > 0 and not (self._catalog.complete and self._tail.complete):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(remaining):
+                    await asyncio.gather(self._catalog.caught_up(), self._tail.caught_up(None), return_exceptions=True)
 
     def authenticate(self, secret: str) -> Caller | None:
         """Return the caller with this token or session; None if it is unknown, expired or a sign-in code.

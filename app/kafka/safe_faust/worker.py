@@ -59,4 +59,4 @@ async def ensure_changelogs(app: SafeApp, replication_factor: int) -> None:
         for table in app.tables.values()
     ]
     if changelogs:
-        await ensure_topics(app.kafka.cluster, changelogs, app.conf.topic_partitions, replication_factor)
+        await ensure_topics(app.cluster, changelogs, app.conf.topic_partitions, replication_factor)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.supervisor.broker.server import Broker
-from tests.integration.api.rig import url_of
-from tests.integration.support.service import TOKEN, Service, service
+from tests.integration.api.rig import service_with_client
+from tests.integration.support.service import TOKEN, Service
 
 ROOT = Path(__file__).resolve().parents[3]
 CURRENT_TIME = r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC"
@@ -73,8 +73,7 @@ async def check_page(page: Page, roles: Sequence[str], tmp_path: Path, empty_bro
     folder.mkdir()
     for name, text in page.files():
         (folder / name).write_text(text)
-    async with service(tmp_path / "data", empty_broker, roles) as running:
-        await url_of(running)
+    async with service_with_client(tmp_path / "data", empty_broker, roles) as (running, _):
         for command, output in page.commands():
             actual = await run_command(running, folder, command)
             expected, omits, _ = output.partition("…\n")

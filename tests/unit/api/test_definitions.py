@@ -9,11 +9,13 @@ import pytest
 from aiokafka import TopicPartition
 
 from app.api.definitions.commands import definition_refusal_problem
+from app.api.services.access import LOAD_SECONDS
 from app.kafka.batch_producer import BatchProducer
 from app.kafka.memory.cluster import MemoryCluster
 from app.kafka.producer_record import ProducerRecord
 from schemas.definitions import PARTITION, DefinitionRefused, FieldRefused
 from schemas.topics import DEFINITIONS_EVENTS, LANES
+from tests.clock import ManualMonotonic
 from tests.integration.api.rig import Answer, Client
 from tests.unit.api.conftest import Control, WallClock, serving, until_sent
 
@@ -217,7 +219,9 @@ async def test_before_the_definitions_are_loaded_no_response_is_based_on_a_part_
     cluster: MemoryCluster, data_dir: Path, clock: WallClock
 ) -> None:
     cluster.set_available(available=False)
-    async with serving(cluster, data_dir, clock) as api:
+    monotonic = ManualMonotonic()
+    async with serving(cluster, data_dir, clock, monotonic) as api:
+        monotonic.now += LOAD_SECONDS
         for method, where in (
             ("GET", "/v2/definition"),
             ("GET", path()),
@@ -227,6 +231,18 @@ async def test_before_the_definitions_are_loaded_no_response_is_based_on_a_part_
             refused = await api.client.ask(method, where, {} if method == "POST" else None)
             assert (refused.status, refused.body["code"]) == (503, "definitions_unknown")
             assert refused.headers["Retry-After"] == "1"
+
+
+async def test_a_request_right_after_the_start_waits_until_the_definitions_are_loaded(
+    cluster: MemoryCluster, data_dir: Path, clock: WallClock
+) -> None:
+    cluster.set_available(available=False)
+    async with serving(cluster, data_dir, clock, ManualMonotonic()) as api:
+        asked = asyncio.create_task(api.client.ask("GET", "/v2/definition"))
+        assert (await api.client.ask("GET", "/livez")).status == 200, "only what needs Kafka waits for it"
+        assert not asked.done()
+        cluster.set_available(available=True)
+        assert (await asked).status == 200
 
 
 # Previews of mappings
