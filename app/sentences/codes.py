@@ -144,6 +144,8 @@ VALUES: Final = {  # in messages and records; raised by mappings and by connecto
 
 SOURCES: Final = {
     "all_records_rejected": "none of the first {records:,} records is valid; {position}: {cause}",
+    "bad_certificate": "the certificate of `{url}` is invalid[: {reason}]; correct it on the server, or add its "
+    "authority to the trust store of this service (SSL_CERT_FILE)",
     "bad_cursor": "invalid cursor at `{pointer}`: {cause}",
     "bad_cursor_field": "invalid value ({problem})[; expected one of: {fields}]; reset the cursor to {{}}",
     "bad_redirect": "`{url}` redirects to an address that is not HTTP; correct `source`",
@@ -153,11 +155,18 @@ SOURCES: Final = {
     "column_names_too_long": "the column names have {bytes:,} bytes as JSON; at most {max:,} are allowed",
     "compression_bomb": "{compressed:,} compressed bytes exceed {bytes:,} bytes decompressed, over {max_ratio:,} to 1 "
     "(possible decompression bomb); decompress the file first if it is intended",
+    "connection_refused": "`{url}` refused the connection; check host and port, and that the server runs[; jobs don't "
+    "use the proxy in {proxy}]",
+    "connection_timed_out": "no connection to `{url}` in time; check host and port, and the firewalls in between[; "
+    "jobs don't use the proxy in {proxy}]",
     "corrupt_compression": "the {compression} data is corrupt; replace it with an intact file",
     "cursor_before_start": "`{field}` must be absent while `byte` is 0; reset the cursor to {{}}",
     "cursor_not_editable": "the cursor of this connector can't be edited; reset it to {{}} to read from the start",
     "cursor_without_digests": "a cursor with `byte` needs `head` and `tail`; reset it to {{}}",
     "cursor_without_fields": "the cursor lacks `fields`; reset it to {{}}",
+    "disconnected": "`{url}` closed the connection before the end of its response",
+    "dns_failure": "the host name of `{url}` can't be resolved[ ({reason})]; check its spelling, and the name servers "
+    "of this machine[; jobs don't use the proxy in {proxy}]",
     "duplicate_header": "the header row names {column!r} twice; name the columns with `fields`",
     "empty_body": "the body is empty; send a JSON object or an array of objects",
     "file_not_found": "no file `{source}` in the directories that this service may read; an operator can add one with "
@@ -173,6 +182,7 @@ SOURCES: Final = {
     "impossible_cursor_row": "{rows:,} records can't be in {bytes:,} bytes of text; reset the cursor to {{}}",
     "insecure_redirect": "`{url}` redirects from https to http; correct `source`",
     "malformed_body": "the body is not JSON: expected {expected} at byte {byte:,}",
+    "malformed_response": "`{url}` responds, but not with HTTP[: {reason}]; check scheme and port",
     "no_file_roots": "this service may not read local files; an operator can allow a directory with `entrepot up "
     "--files DIRECTORY` or ENTREPOT_FILE_ROOTS",
     "not_a_file": "`{source}` is not a regular file; correct `source`",
@@ -184,6 +194,8 @@ SOURCES: Final = {
     "partial_response": "`{url}` returned partial content; the import resumes at the next offset",
     "private_address": "`{host}` is a private, local or reserved address; an operator can allow it with "
     "ENTREPOT_ALLOW_PRIVATE_NETWORKS",
+    "proxy_refused": "a proxy on the way to `{url}` responded with {status}[ {reason}]; jobs can't log in to proxies, "
+    "so let this service reach the host directly",
     "rate_limited": "`{url}` responded with {status}[ {reason}]: rate limit",
     "record_rejected": "{position}: {cause}; correct the source, or set `on_error` to `quarantine` or `drop`",
     "server_error": "`{url}` responded with {status}[ {reason}]",
@@ -191,6 +203,7 @@ SOURCES: Final = {
     "restore it, or reset the cursor to {{}} to read it from the start",
     "source_changing": "`{source}` was changed while it was read",
     "timed_out": "`{url}` did not respond in time",
+    "tls_failure": "no encrypted connection to `{url}`[: {reason}]; check that its port is one for https",
     "too_many_columns": "the header row has {columns:,} columns; at most {max:,} are allowed; check `delimiter`",
     "too_many_redirects": "`{url}` redirects more than {max} times; correct `source`",
     "trailing_text": "there is text after the `]` that closes the array; remove it",
@@ -203,7 +216,8 @@ SOURCES: Final = {
     "unexpected_response": "`{url}` responded with {status}[ {reason}]; expected 200",
     "unknown_format": "unknown format; set `format`, or use a name that ends with one of: {suffixes}",
     "unknown_timestamp_field": "`{field}` is not a column; columns: {columns}[{more:?}, and {more:,} more]",
-    "unreachable": "can't reach `{url}`, or the connection was lost",
+    "unreachable": "`{url}` is unreachable[: {reason}]; check the network of this machine[; jobs don't use the proxy "
+    "in {proxy}]",
     "unreadable": "can't read `{source}`: {error}",
     "unsupported_content_encoding": "`{url}` responded with the content encoding {encoding!r}; gzip and zstd are "
     "supported",

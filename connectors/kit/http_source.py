@@ -5,24 +5,21 @@ Follows at most `MAX_REDIRECTS` redirects and checks each like the first URL. Na
 
 import asyncio
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Final
 
 import aiohttp
-from yarl import URL
 
-from connectors.contract import ConnectorError, FixConfiguration, Limits, RateLimited, RetryLater
+from connectors.contract import FixConfiguration, Limits, RetryLater
+from connectors.kit.http_address import HttpAddress, parse_address, redirected
+from connectors.kit.http_failures import request_error, response_error
 from connectors.kit.public_addresses import PublicResolver, ThreadResolver, refuse_private
-from connectors.redaction import redact_value
-from schemas.coded import Params
 
 MAX_REDIRECTS: Final = 5
-DEFAULT_RATE_LIMIT_SECONDS: Final = 60.0
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
-WORTH_RETRYING: Final = frozenset({408, 421, 423, 425})
 READABLE_ENCODINGS: Final = frozenset({"", "identity", "gzip", "x-gzip", "zstd"})
 CONTENT_RANGE: Final = re.compile(r"bytes (?P<first>\d{1,18})-(?P<last>\d{1,18})/(?P<total>\d{1,18}|\*)", re.ASCII)
 MAX_VALIDATOR_CHARACTERS: Final = 1024
@@ -91,7 +88,7 @@ class HttpSource:
         try:
             chunk = await self._response.content.read(size)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise _unreachable(self.name, error) from error
+            raise request_error(self.name, error) from error
         self._limits.received(len(chunk))
         if not chunk and self._is_partial:
             raise RetryLater("partial_response", {"url": self.name})
@@ -100,7 +97,7 @@ class HttpSource:
 
 async def open_http(source: str, limits: Limits, start: int, validator: str | None) -> HttpSource:
     """Request `source` from byte `start` if `validator` still matches its version, else from the beginning."""
-    url = parse_url(source)
+    address = parse_address(source)
     resolver = ThreadResolver() if limits.allow_private_networks else PublicResolver()
     session = aiohttp.ClientSession(
         auto_decompress=False,
@@ -110,66 +107,48 @@ async def open_http(source: str, limits: Limits, start: int, validator: str | No
             total=None, sock_connect=limits.http_timeout_seconds, sock_read=limits.http_timeout_seconds
         ),
     )
+    headers = {"Accept-Encoding": "identity", "User-Agent": USER_AGENT}
+    if start and validator and _is_plain(validator):
+        headers |= {"Range": f"bytes={start}-", "If-Range": validator}
     try:
-        return await _open(session, url, limits, start, validator)
+        response = await _follow(session, address, headers, limits)
+        try:
+            return _opened(address.name, session, response, start, limits)
+        except BaseException:
+            response.close()
+            raise
     except BaseException:
         await session.close()
         raise
 
 
-def parse_url(source: str) -> URL:
-    """Parse a URL or raise `FixConfiguration`, without the URL: it may hold credentials."""
-    try:
-        url = URL(source)
-    except ValueError as error:
-        raise FixConfiguration("bad_url") from error
-    if url.scheme not in {"http", "https"} or not url.host:
-        raise FixConfiguration("bad_url")
-    return url
-
-
-async def _open(
-    session: aiohttp.ClientSession, url: URL, limits: Limits, start: int, validator: str | None
-) -> HttpSource:
-    name = redact_value(str(url))
+async def _follow(
+    session: aiohttp.ClientSession, address: HttpAddress, headers: Mapping[str, str], limits: Limits
+) -> aiohttp.ClientResponse:
+    """Return the first response that isn't a redirect."""
+    name = address.name
     for _ in range(MAX_REDIRECTS + 1):
-        response = await _request(session, url, limits, start, validator)
-        if response.status not in REDIRECTS or "Location" not in response.headers:
-            return _opened(name, session, response, start, limits)
-        target = _redirected(url, response.headers["Location"])
+        response = await _request(session, address, headers, limits)
+        location = response.headers.get("Location")
+        if response.status not in REDIRECTS or location is None:
+            return response
         response.close()
-        if target.origin() == url.origin() and url.user is not None and target.user is None:
-            target = target.with_user(url.user).with_password(url.password)
-        url = target
+        address = redirected(address, location)
     raise FixConfiguration("too_many_redirects", {"url": name, "max": MAX_REDIRECTS})
 
 
 async def _request(
-    session: aiohttp.ClientSession, url: URL, limits: Limits, start: int, validator: str | None
+    session: aiohttp.ClientSession, address: HttpAddress, headers: Mapping[str, str], limits: Limits
 ) -> aiohttp.ClientResponse:
     if not limits.allow_private_networks:
-        refuse_private(url.host or "")
-    headers = {"Accept-Encoding": "identity", "User-Agent": USER_AGENT}
-    if start and validator and _is_plain(validator):
-        headers |= {"Range": f"bytes={start}-", "If-Range": validator}
+        refuse_private(address.origin.host or "")
+    authorization = {"Authorization": address.authorization} if address.authorization else {}
     try:
-        return await session.get(url, headers=headers, allow_redirects=False)
+        return await session.get(address.url, headers={**headers, **authorization}, allow_redirects=False)
     except aiohttp.InvalidURL as error:
         raise FixConfiguration("bad_url") from error
     except (aiohttp.ClientError, OSError, TimeoutError, asyncio.IncompleteReadError) as error:
-        raise _unreachable(redact_value(str(url)), error) from error
-
-
-def _redirected(url: URL, location: str) -> URL:
-    try:
-        target = url.join(URL(location))
-    except ValueError as error:
-        raise FixConfiguration("bad_redirect", {"url": redact_value(str(url))}) from error
-    if target.scheme not in {"http", "https"} or not target.host:
-        raise FixConfiguration("bad_redirect", {"url": redact_value(str(url))})
-    if url.scheme == "https" and target.scheme == "http":
-        raise FixConfiguration("insecure_redirect", {"url": redact_value(str(url))})
-    return target
+        raise request_error(address.name, error) from error
 
 
 def _opened(
@@ -201,40 +180,3 @@ def _validator(response: aiohttp.ClientResponse) -> str | None:
 def _is_plain(text: str) -> bool:
     """Whether a header value can be stored in a cursor and sent back: servers may send arbitrary bytes."""
     return text.isascii() and text.isprintable() and len(text) <= MAX_VALIDATOR_CHARACTERS
-
-
-def response_error(name: str, response: aiohttp.ClientResponse) -> ConnectorError:
-    """Return the error for a response other than success."""
-    status = response.status
-    reason = "".join(
-        character for character in response.reason or "" if character.isascii() and character.isprintable()
-    )
-    answer: Params = {"url": name, "status": status, "reason": reason[:80]}
-    wait = retry_after(response.headers.get("Retry-After"))
-    if status == HTTPStatus.TOO_MANY_REQUESTS:
-        return RateLimited("rate_limited", answer, retry_after=DEFAULT_RATE_LIMIT_SECONDS if wait is None else wait)
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in WORTH_RETRYING:
-        return RetryLater("server_error", answer, retry_after=wait)
-    if status in {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}:
-        return FixConfiguration("not_found", answer)
-    if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-        return FixConfiguration("forbidden", answer)
-    return FixConfiguration("unexpected_response", answer)
-
-
-def retry_after(header: str | None) -> float | None:
-    """Return the seconds of a `Retry-After` header, a number or a date (RFC 9110, section 10.2.3); None if invalid."""
-    if header is None:
-        return None
-    if re.fullmatch(r"\d{1,15}", header.strip(), re.ASCII):
-        return float(header)
-    try:
-        at = parsedate_to_datetime(header)
-        return max(0.0, ((at if at.tzinfo else at.replace(tzinfo=UTC)) - datetime.now(UTC)).total_seconds())
-    except (ValueError, OverflowError):
-        return None
-
-
-def _unreachable(name: str, error: Exception) -> RetryLater:
-    code = "timed_out" if isinstance(error, TimeoutError) else "unreachable"
-    return RetryLater(code, {"url": name}, detail=type(error).__name__)

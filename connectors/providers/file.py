@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from connectors.contract import Batch, ConfigurationProblem, Connector, Cursor, JobType, Limits
 from connectors.kit.field_errors import field_error
-from connectors.kit.http_source import open_http, parse_url
+from connectors.kit.http_address import parse_address
+from connectors.kit.http_source import open_http
 from connectors.kit.local_source import open_local
 from connectors.kit.read_ahead import read_ahead
 from connectors.redaction import URL_START
@@ -92,7 +93,7 @@ def _is_url(source: str) -> bool:
 
 
 def _path(source: str) -> str:
-    return parse_url(source).path if _is_url(source) else source
+    return parse_address(source).path if _is_url(source) else source
 
 
 CONNECTOR: Final = Connector(

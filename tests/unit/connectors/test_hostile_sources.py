@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from app.sentences.sentence import sentence_of
 from connectors.contract import Batch, ConnectorError, FixConfiguration, Limits, RetryLater
-from connectors.kit.http_source import retry_after
+from connectors.kit.http_failures import retry_after
 from connectors.providers.file import Config, read
 from connectors.text.cursor import cursor_problems
 from projections.json_object import MAX_JSON_BYTES

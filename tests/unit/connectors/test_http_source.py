@@ -1,6 +1,7 @@
 """HTTP sources, with a real server on loopback: resuming, redirects, errors and redaction."""
 
 import asyncio
+import gc
 import gzip
 import socket
 import threading
@@ -8,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,10 +18,12 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.test_utils import TestServer
 
 from connectors.contract import Batch, ConnectorError, FixConfiguration, Limits, RateLimited, RetryLater
-from connectors.kit.http_source import retry_after
+from connectors.kit.http_address import parse_address, redirected
+from connectors.kit.http_failures import retry_after
 from connectors.kit.public_addresses import PublicResolver, ThreadResolver, is_public
 from connectors.kit.threads import DaemonThreads
 from connectors.providers.file import CONNECTOR, Config, check, read
+from tests.certificates import self_signed
 
 ROWS = b"a,b\n" + b"".join(b"%d,x\n" % number for number in range(60_000))
 LIMITS = Limits(allow_private_networks=True, batch_bytes=64 * 1024, http_timeout_seconds=5)
@@ -51,6 +55,92 @@ async def failure(source: str, limits: Limits = LIMITS) -> ConnectorError:
     with pytest.raises(ConnectorError) as raised:
         await read_all(source, limits=limits)
     return raised.value
+
+
+TARGETS = (
+    "/people.csv?response-content-type=text%2Fcsv",
+    "/people.csv?X-Amz-Credential=KEY%2F20260101%2Feu-west-1%2Fs3%2Faws4_request",
+    "/people.csv?X-Goog-Credential=importer%40project.iam.example",
+    "/people%20%281%29.csv?v=1",
+    "/%7Eexports/people.csv?v=1",
+    "/people%27s.csv?v=1",
+    "/people.csv?expires=2026-12-31T00%3A00%3A00Z",
+    "/people.csv?policy=a%2Bb%2Fc%3D%3D",
+    "/people.csv?lower=%2f%7e&upper=%2F",
+    "/a/../b/./people.csv?v=1",
+    "//a//people.csv",
+    "/people.csv?",
+    "/people.csv?&&a=&=b&a",
+    "/people.csv?q=a+b%20c;d=/?e:f@g!$'()*,[0]",
+    "/p%C3%A9ople.csv?q=%E2%82%AC",
+    "/%252Fpeople.csv?q=%2525",
+)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("way", ["direct", "redirected", "redirected on the host"])
+async def test_a_signed_link_is_requested_as_it_was_signed(serve: Serve, target: str, way: str) -> None:
+    requested: list[str] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        if request.path == "/go":
+            location = target if way == "redirected on the host" and not target.startswith("//") else url + target
+            return web.Response(status=302, headers={"Location": location})
+        requested.append(request.raw_path)
+        return web.Response(body=b"a\n1\n")
+
+    url = (await serve(handler)).rstrip("/")
+    source = url + (target if way == "direct" else "/go")
+    (batch,) = [batch async for batch in read(Config(source=source, stream="s", format="csv"), {}, LIMITS)]
+    assert (batch.count, requested) == (1, [target])
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ("http://h", "/"),
+        ("http://h?q=1#part", "/?q=1"),
+        ("HTTP://h/a b\tc|d", "/a%20b%09c%7Cd"),
+        ("http://h/größe.csv?q=€", "/gr%C3%B6%C3%9Fe.csv?q=%E2%82%AC"),
+        ("http://h/100%.csv?q=5%zz", "/100%25.csv?q=5%25zz"),
+        ('http://h/"<>`{}^\\', "/%22%3C%3E%60%7B%7D%5E%5C"),
+        ("http://h/a\r\nHost: evil", "/a%0D%0AHost:%20evil"),
+    ],
+)
+def test_only_illegal_characters_are_quoted(given: str, sent: str) -> None:
+    assert parse_address(given).target == sent
+    assert parse_address(given).url.raw_path_qs == sent
+
+
+@pytest.mark.parametrize(
+    ("location", "target"),
+    [
+        ("b.csv?x=%2F", "http://h:81/x/y/b.csv?x=%2F"),
+        ("./b.csv", "http://h:81/x/y/b.csv"),
+        ("../../b.csv", "http://h:81/b.csv"),
+        ("../../../b.csv", "http://h:81/b.csv"),
+        ("..", "http://h:81/x/"),
+        ("/z/../b%7E.csv", "http://h:81/z/../b%7E.csv"),
+        ("?page=2", "http://h:81/x/y/a.csv?page=2"),
+        ("#part", "http://h:81/x/y/a.csv?k=1"),
+        ("", "http://h:81/x/y/a.csv?k=1"),
+        ("//other/b.csv", "http://other/b.csv"),
+        ("https://other:444/a/../b%2f?q=%7e", "https://other:444/a/../b%2f?q=%7e"),
+        ("/gr\udcf6\udcdfe.csv", "http://h:81/gr%F6%DFe.csv"),
+        ("a:b.csv", None),
+        ("http:///b.csv", None),
+        ("javascript:alert(1)", None),
+    ],
+)
+def test_redirects_are_followed_as_they_were_given(location: str, target: str | None) -> None:
+    address = parse_address("http://user:hidden@h:81/x/y/a.csv?k=1")
+    if target is None:
+        with pytest.raises(FixConfiguration, match="bad_redirect"):
+            redirected(address, location)
+        return
+    followed = redirected(address, location)
+    assert f"{followed.origin}{followed.target}" == target
+    assert (followed.authorization is not None) == (followed.origin == address.origin)
 
 
 class FileServer:
@@ -116,6 +206,8 @@ async def test_compressed_files_are_decompressed_once(serve: Serve) -> None:
     [
         (404, None, FixConfiguration, "not_found", None),
         (410, None, FixConfiguration, "not_found", None),
+        (407, None, FixConfiguration, "proxy_refused", None),
+        (416, None, FixConfiguration, "source_changed", None),
         (401, None, FixConfiguration, "forbidden", None),
         (400, None, FixConfiguration, "unexpected_response", None),
         (204, None, FixConfiguration, "unexpected_response", None),
@@ -162,15 +254,80 @@ async def test_a_broken_connection_keeps_received_records_and_is_retried(serve: 
     first_batch_read.set()
     with pytest.raises(RetryLater) as raised:
         [batch async for batch in batches]
-    assert raised.value.code == "unreachable"
+    assert raised.value.code == "disconnected"
 
 
-async def test_a_refused_connection_is_retried() -> None:
+async def test_a_refused_connection_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://user:hidden@proxy.example:3128")
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))  # bound, but not listening
         error = await failure(f"http://user:hidden@127.0.0.1:{closed.getsockname()[1]}/a.csv?key=hidden")
     assert isinstance(error, RetryLater)
+    assert (error.code, error.params["proxy"]) == ("connection_refused", "HTTPS_PROXY")
     assert "hidden" not in f"{error.params} {error.detail}"
+
+
+async def test_an_unknown_host_is_named() -> None:
+    error = await failure("http://nowhere.invalid/a.csv")
+    assert (type(error), error.code) == (RetryLater, "dns_failure")
+    assert (await failure(f"http://{'a' * 64}.invalid/a.csv")).code == "bad_url"
+
+
+async def test_a_host_without_a_route_is_named() -> None:
+    error = await failure("http://255.255.255.255:9/a.csv")
+    assert (type(error), error.code) == (RetryLater, "unreachable")
+
+
+@pytest.mark.parametrize(
+    ("scheme", "reply", "code"),
+    [
+        ("http", b"SSH-2.0-OpenSSH_9.2\r\n", "malformed_response"),
+        ("http", b"", "disconnected"),
+        ("https", b"HTTP/1.1 400 Bad Request\r\n\r\n", "tls_failure"),
+        ("https", b"", "disconnected"),
+    ],
+)
+async def test_a_server_of_another_protocol_is_named(scheme: str, reply: bytes, code: str) -> None:
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(reply)
+        writer.close()
+
+    async with await asyncio.start_server(respond, "127.0.0.1", 0) as server:
+        error = await failure(f"{scheme}://127.0.0.1:{server.sockets[0].getsockname()[1]}/a.csv")
+    assert (type(error), error.code) == (RetryLater, code)
+
+
+async def test_a_bad_certificate_is_an_error_of_the_configuration(tmp_path: Path) -> None:
+    context = self_signed(tmp_path / "certificate.pem")
+    async with await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0, ssl=context) as server:
+        error = await failure(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/a.csv")
+    assert (type(error), error.code) == (FixConfiguration, "bad_certificate")
+    assert "self-signed" in str(error.params["reason"])
+
+
+@pytest.mark.parametrize("path", ["/a.csv", "/go", "/encoded"])
+async def test_refused_responses_are_closed(serve: Serve, path: str) -> None:
+    """An unclosed response warns when it is collected in debug mode, and warnings are errors."""
+    asyncio.get_running_loop().set_debug(True)
+
+    released = asyncio.Event()
+    refused = {
+        "/a.csv": (403, {}),
+        "/go": (302, {"Location": "ftp://other/"}),
+        "/encoded": (200, {"Content-Encoding": "br"}),
+    }
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        status, headers = refused[request.path]
+        response = web.StreamResponse(status=status, headers=headers)
+        await response.prepare(request)
+        await released.wait()
+        return response
+
+    await failure((await serve(handler)).rstrip("/") + path)
+    gc.collect()
+    released.set()
 
 
 async def test_a_silent_server_times_out(serve: Serve) -> None:
