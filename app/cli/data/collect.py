@@ -12,8 +12,9 @@ from uuid import uuid4
 import click
 
 from app.cli.client import Value
-from app.cli.exits import UNAVAILABLE, CommandError
-from app.cli.job.wait import wait_ingested
+from app.cli.exits import TOO_MANY_REJECTED, UNAVAILABLE, CommandError
+from app.cli.job.ingest import wait_ingested
+from app.cli.job.wait import MAX_REJECTED, TIMEOUT, RejectLimit, print_reject_summary
 from app.cli.output import Column, show
 from app.cli.progress import bar
 from app.cli.session import Session, api_command
@@ -93,6 +94,8 @@ class UploadFile:
 @click.option("--idempotency-key", metavar="KEY", help="Reuse a key to resume an interrupted upload.")
 @click.option("--dry-run", is_flag=True, help="Validate and count records without storing them.")
 @click.option("-w", "--wait", is_flag=True, help="Wait until all messages are applied to profiles.")
+@TIMEOUT
+@MAX_REJECTED
 @api_command
 async def collect(
     session: Session,
@@ -106,10 +109,12 @@ async def collect(
     delimiter: str | None,
     append: str | None,
     idempotency_key: str | None,
+    time_limit: int | None,
+    max_rejected: RejectLimit,
     *,
     dry_run: bool,
     wait: bool,
-) -> None:
+) -> int:
     """Upload FILES (CSV, NDJSON or JSON; plain, gzip or zstd; - is standard input) to STREAM.
 
     Interrupted uploads are retried automatically, without duplicates.
@@ -119,19 +124,32 @@ async def collect(
     tail -n 1000 events.ndjson | entrepot collect events - --format ndjson --lane realtime
     """  # noqa: D301  # to click a backspace is a paragraph that keeps its lines
     query: dict[str, Value] = {"timestamp_field": timestamp_field, "lane": lane, "on_error": on_error, "append": append}
-    query["dryrun"] = "true" if dry_run else None
+    query |= {"dryrun": "true"} if dry_run else {}
     uploads = [replace(upload_file(name, kind), waits=wait) for name in files]
-    rows = []
+    rows: list[dict[str, Any]] = []
     for upload in uploads:
         more = {"headers": headers, "delimiter": delimiter, "filename": upload.filename}
         key = _key(idempotency_key, upload, alone=len(uploads) == 1)
         result = await _sent(session, stream, upload, query | more if upload.route == "bulk" else query, key)
         rows.append({"file": upload.name, **result})
-        for rejected in result["first_rejects"]:
-            click.echo(escaped(f"{upload.name}: {rejected['position']}: {rejected['reason']}"), err=True)
+        _print_rejects(rows[-1])
     for row in rows if wait and not dry_run else ():
-        await wait_ingested(session, row["upload_id"], lane)
+        await wait_ingested(session, row["upload_id"], lane, time_limit)
     show(rows, session.output, COLUMNS)
+    return TOO_MANY_REJECTED if any(max_rejected.is_exceeded(*_counts(row)) for row in rows) else 0
+
+
+def _print_rejects(row: Mapping[str, Any]) -> None:
+    for reject in row["first_rejects"]:
+        click.echo(escaped(f"{row['file']}: {reject['position']}: {reject['reason']}"), err=True)
+    rejected, read = _counts(row)
+    if rejected:
+        print_reject_summary(rejected, read, row["upload_id"] if row["dead_letters"] else None)
+
+
+def _counts(row: Mapping[str, Any]) -> tuple[int, int]:
+    """Return the numbers of rejected and of all records."""
+    return row["rejected_count"], row["message_count"] + row["rejected_count"]
 
 
 def _key(given: str | None, upload: UploadFile, *, alone: bool) -> str:

@@ -9,7 +9,7 @@ import click
 from app.cli.client import problem_text
 from app.cli.exits import REFUSED, CommandError
 from app.cli.job.arguments import cadence, configuration, job_by_reference, json_argument
-from app.cli.job.wait import WAIT, is_visible, wait_for_job
+from app.cli.job.wait import Wait, is_visible, wait_for_job, with_wait_options
 from app.cli.output import serialized
 from app.cli.param_types import DURATION
 from app.cli.session import Session, api_command
@@ -41,7 +41,7 @@ FIELDS: Final = click.argument("fields", nargs=-1)
 @TIME_ZONE
 @click.option("--draft", is_flag=True, help="Create it paused and skip validation; `resume` starts it.")
 @click.option("--idempotency-key", metavar="KEY", help="A repeated request with this key returns the same job.")
-@WAIT
+@with_wait_options
 @FIELDS
 @api_command
 async def job_create(
@@ -57,7 +57,7 @@ async def job_create(
     fields: tuple[str, ...],
     *,
     draft: bool,
-    wait: bool,
+    wait: Wait | None,
 ) -> int:
     """Create a job and start it. FIELDS set its configuration: key=text or key:=json.
 
@@ -83,7 +83,7 @@ async def job_create(
         "POST", "/v2/job", body, headers={"Idempotency-Key": key}, run_job="false" if draft else None
     )
     print_job(session, job)
-    return await wait_for_job(session, job) if wait else 0
+    return await wait_for_job(session, job, wait) if wait else 0
 
 
 async def _validate(session: Session, body: dict[str, Any]) -> None:
@@ -154,22 +154,22 @@ async def job_pause(session: Session, job: str, duration: str | None) -> None:
 
 @click.command("resume")
 @click.argument("job")
-@WAIT
+@with_wait_options
 @api_command
-async def job_resume(session: Session, job: str, *, wait: bool) -> int:
+async def job_resume(session: Session, job: str, *, wait: Wait | None) -> int:
     """Resume a JOB after a pause or a failure."""
     after = await _act(session, job, "resume")
-    return await wait_for_job(session, after) if wait else 0
+    return await wait_for_job(session, after, wait) if wait else 0
 
 
 @click.command("run")
 @click.argument("job")
-@WAIT
+@with_wait_options
 @api_command
-async def job_run(session: Session, job: str, *, wait: bool) -> int:
+async def job_run(session: Session, job: str, *, wait: Wait | None) -> int:
     """Run a JOB now instead of at its scheduled time, or again after it completed."""
     after = await _act(session, job, "run")
-    return await wait_for_job(session, after) if wait else 0
+    return await wait_for_job(session, after, wait) if wait else 0
 
 
 @click.command("kill")

@@ -14,6 +14,7 @@ COMMANDS: Final = {
     "pause": Lazy("app.cli.job.change", "job_pause", "Pause at the next record, for a duration or until resumed."),
     "resume": Lazy("app.cli.job.change", "job_resume", "Resume after a pause or a failure."),
     "run": Lazy("app.cli.job.change", "job_run", "Run now, or again after completion."),
+    "wait": Lazy("app.cli.job.wait", "job_wait", "Wait until a job has ended, and show its errors."),
     "kill": Lazy("app.cli.job.change", "job_kill", "Delete (archive) a job; recoverable for 90 days."),
     "restore": Lazy("app.cli.job.change", "job_restore", "Restore a deleted job; it stays paused until it is resumed."),
     "logs": Lazy("app.cli.job.logs", "job_logs", "Show the log of a job, or of all jobs."),

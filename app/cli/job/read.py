@@ -8,7 +8,8 @@ import click
 
 from app.cli.exits import NOT_FOUND, CommandError
 from app.cli.job.arguments import job_by_reference
-from app.cli.job.wait import counts, describe_ingest
+from app.cli.job.ingest import describe_ingest
+from app.cli.job.wait import counts
 from app.cli.output import Column, local_time, print_facts, serialized, show
 from app.cli.param_types import AS_OF, TIME_FORMATS
 from app.cli.session import Session, api_command

@@ -1,25 +1,128 @@
-"""`--wait`: follow a job until it ends, or until its messages are applied to profiles."""
+"""`--wait` and `entrepot job wait`: follow a job until it ends, show its errors, and judge how it ended."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import wraps
 from typing import Any, Final
 
 import click
+from typing_extensions import override
 
 from app.cli.client import ApiClient
-from app.cli.exits import ERROR
+from app.cli.exits import ERROR, RETRYING, TIMED_OUT, TOO_MANY_REJECTED, CommandError
+from app.cli.job.arguments import job_by_reference
 from app.cli.output import local_time
+from app.cli.param_types import DURATION, seconds
 from app.cli.progress import bar
-from app.cli.session import Session
+from app.cli.session import Session, api_command
 from app.sentences.escapes import escaped
 
-WAIT: Final = click.option(
-    "-w", "--wait", is_flag=True, help="Wait for completion; exit code 1 when the job does not succeed."
-)
 POLL_INTERVAL_SECONDS: Final = 0.3
 ENDED: Final = frozenset({"Completed", "Failed", "Killed", "Paused"})
+NOTABLE: Final = ("Error", "Sleeping", "Failed", "Queued")  # kinds of log lines to show while waiting
+LOG_LINES: Final = 50
+REJECT_EXAMPLES: Final = 3
+_LIMIT: Final = re.compile(r"(\d{1,15})|(\d{1,3}(?:\.\d{1,6})?)%", re.ASCII)
 JobJson = Mapping[str, Any]
-INGEST_POLL_INTERVAL_SECONDS: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class RejectLimit:
+    """How many records may be rejected: a number, a percentage of the records read, or by default not all of them."""
+
+    count: int | None = None
+    percent: float | None = None
+
+    def is_exceeded(self, rejected: int, read: int) -> bool:
+        """Whether too many of the records were rejected."""
+        if self.count is not None:
+            return rejected > self.count
+        if self.percent is not None:
+            return rejected * 100 > self.percent * read
+        return 0 < read <= rejected
+
+
+class RejectLimitParam(click.ParamType):
+    """A number of records, or a percentage."""
+
+    name = "limit"
+
+    @override
+    def convert(
+        self, value: str | RejectLimit, param: click.Parameter | None, ctx: click.Context | None
+    ) -> RejectLimit:
+        """Parse a limit."""
+        if isinstance(value, RejectLimit):
+            return value
+        match = _LIMIT.fullmatch(value)
+        if match is None or float(match[2] or 0) > 100:
+            self.fail(f"invalid limit {value!r}; expected a number of records, or a percentage such as 5%", param, ctx)
+        return RejectLimit(int(match[1])) if match[1] else RejectLimit(percent=float(match[2]))
+
+
+MAX_REJECTED: Final = click.option(
+    "--max-rejected",
+    metavar="N|P%",
+    type=RejectLimitParam(),
+    default=RejectLimit(),
+    help=f"Exit code {TOO_MANY_REJECTED} when more records are rejected. Default: when all are.",
+)
+TIMEOUT: Final = click.option(
+    "--timeout",
+    "time_limit",
+    metavar="DURATION",
+    type=DURATION,
+    callback=lambda _context, _param, duration: seconds(duration) if duration else None,
+    help=f"Stop waiting after this duration, with exit code {TIMED_OUT}.",
+)
+RETRY: Final = click.option(
+    "--retry", is_flag=True, help=f"Keep waiting through errors that are retried; otherwise exit code {RETRYING}."
+)
+WAIT: Final = click.option(
+    "-w", "--wait", is_flag=True, help="Wait until the job has ended, and show each error; exit code 1 when it fails."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """How to wait for a job, and which result is a success."""
+
+    max_rejected: RejectLimit = RejectLimit()
+    timeout_seconds: int | None = None
+    retry: bool = False
+
+
+def with_wait_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add `--wait` and the options that need it; the command gets them as `wait`, None without `--wait`."""
+
+    @wraps(command)
+    def run(*, wait: bool, **arguments: Any) -> None:
+        options = _wait_of(arguments)
+        if not wait and options != Wait():
+            raise click.UsageError("--timeout, --retry and --max-rejected require --wait")
+        command(wait=options if wait else None, **arguments)
+
+    decorated: Callable[..., None] = run
+    for option in (MAX_REJECTED, RETRY, TIMEOUT, WAIT):
+        decorated = option(decorated)
+    return decorated
+
+
+def _wait_of(arguments: dict[str, Any]) -> Wait:
+    return Wait(arguments.pop("max_rejected"), arguments.pop("time_limit"), retry=arguments.pop("retry"))
+
+
+@click.command("wait")
+@click.argument("job")
+@TIMEOUT
+@RETRY
+@MAX_REJECTED
+@api_command
+async def job_wait(session: Session, job: str, **options: Any) -> int:
+    """Wait until a JOB has ended, or until its next scheduled run. It shows the errors that come meanwhile."""
+    return await wait_for_job(session, await job_by_reference(session.api, job), _wait_of(options))
 
 
 def is_visible(job: Mapping[str, Any]) -> bool:
@@ -27,31 +130,90 @@ def is_visible(job: Mapping[str, Any]) -> bool:
     return "status" in job
 
 
-async def wait_for_job(session: Session, job: Mapping[str, Any]) -> int:
+async def wait_for_job(session: Session, job: JobJson, wait: Wait) -> int:
     """Follow a job to its end and return the exit code; fails for a job that is not visible yet."""
     if not is_visible(job):
         return ERROR
-    with bar("waiting") as update:
-        ended = await follow_job(
-            session.api,
-            job["id"],
-            lambda now: update(now["progress"]["bytes_read"], now["progress"]["bytes_total"], job_progress(now)),
-        )
+    try:
+        async with asyncio.timeout(wait.timeout_seconds):
+            with bar("waiting") as update:
+                ended = await follow_job(
+                    session.api,
+                    job,
+                    lambda now: update(
+                        now["progress"]["bytes_read"], now["progress"]["bytes_total"], job_progress(now)
+                    ),
+                    retry=wait.retry,
+                )
+    except TimeoutError as error:
+        raise CommandError(
+            f"{job['name']} has not ended within {wait.timeout_seconds} s, and continues; "
+            f"to wait again: entrepot job wait {job['id']}",
+            TIMED_OUT,
+        ) from error
     click.echo(escaped(f"{ended['status_label']}: {counts(ended)}"), err=session.output != "table")
-    if ended["status"] in {"Completed", "Sleeping"}:
-        return 0
-    click.echo(escaped(ended["summary"]), err=True)
+    await _print_rejects(session.api, ended)
+    return _verdict(ended, wait)
+
+
+async def follow_job(api: ApiClient, job: JobJson, on_poll: Callable[[JobJson], None], *, retry: bool) -> JobJson:
+    """Return a job once it is Completed, Failed, Killed, Paused, or sleeps until its next scheduled run.
+
+    Errors and delays are printed as they come. Without `retry`, a job that sleeps for another reason is returned, too.
+    """
+    seq = job.get("seq", 0)
+    while True:
+        job = await api.get(f"/v2/job/{job['id']}")
+        on_poll(job)
+        if job["seq"] > seq:
+            await _print_notable(api, job["id"], seq)
+            seq = job["seq"]
+        is_asleep = job["status"] == "Sleeping" and (job["reason"] == "cadence" or not retry)
+        if job["status"] in ENDED or is_asleep:
+            return job
+        await asyncio.sleep(POLL_INTERVAL_SECONDS)
+
+
+async def _print_notable(api: ApiClient, job_id: str, after_seq: int) -> None:
+    lines = await api.get(f"/v2/job/{job_id}/logs", kind=NOTABLE, limit=LOG_LINES)
+    for line in reversed(lines):
+        if line["seq"] > after_seq:
+            detail = f" ({line['detail']})" if line["detail"] else ""
+            click.echo(escaped(f"{local_time(line['at'])}  {line['message']}{detail}"), err=True)
+
+
+def _verdict(job: JobJson, wait: Wait) -> int:
+    """Return the exit code for the result of a job, and print why it is not 0."""
+    counts = job["pass_counts"]
+    if job["status"] == "Completed" or (job["status"] == "Sleeping" and job["reason"] == "cadence"):
+        return TOO_MANY_REJECTED if wait.max_rejected.is_exceeded(counts["rejected"], counts["read"]) else 0
+    click.echo(escaped(job["summary"]), err=True)
+    if job["status"] == "Sleeping":
+        click.echo(f"It continues at {local_time(job['sleep_until'])}; --retry keeps waiting.", err=True)
+        return RETRYING
     return ERROR
 
 
-async def follow_job(api: ApiClient, job_id: str, on_poll: Callable[[JobJson], None]) -> JobJson:
-    """Return the job once it is Completed, Failed, Killed, Paused, or sleeps until its next scheduled run."""
-    while True:
-        job: JobJson = await api.get(f"/v2/job/{job_id}")
-        on_poll(job)
-        if job["status"] in ENDED or (job["status"] == "Sleeping" and job["reason"] == "cadence"):
-            return job
-        await asyncio.sleep(POLL_INTERVAL_SECONDS)
+async def _print_rejects(api: ApiClient, job: JobJson) -> None:
+    """Print how many records of the latest sync were rejected, the reasons of the first, and where all of them are."""
+    rejected, read = job["pass_counts"]["rejected"], job["pass_counts"]["read"]
+    if rejected:
+        letters: Sequence[Mapping[str, Any]] = ()
+        try:
+            starts = await api.get(f"/v2/job/{job['id']}/logs", kind="Started", limit=1)
+            since = starts[0]["at"] if starts else None
+            letters = await api.get("/v2/dead-letters", job_id=job["id"], since=since, limit=REJECT_EXAMPLES)
+        except CommandError as error:  # such as a token that may not see records
+            click.echo(escaped(f"cannot show rejected records: {error.message}"), err=True)
+        for letter in letters:
+            click.echo(escaped(f"{letter['source']}: {letter['position']}: {letter['reason']}"), err=True)
+        print_reject_summary(rejected, read, job["id"] if letters else None)
+
+
+def print_reject_summary(rejected: int, read: int, dead_letters_of: str | None) -> None:
+    """Print how many records were rejected, and the command that lists them, if they are kept as dead letters."""
+    command = f"; to list them: entrepot job dead-letters {dead_letters_of}" if dead_letters_of else ""
+    click.echo(f"{rejected:,} of {read:,} records were rejected{command}", err=True)
 
 
 def job_progress(job: JobJson) -> str:
@@ -71,43 +233,3 @@ def counts(job: JobJson) -> str:
     names = ["read", "accepted", "rejected", "duplicate", "omitted"]
     names += [name for name in ("added", "removed") if totals[name]]
     return ", ".join(f"{totals[name]:,} {name}" for name in names) + " in total"
-
-
-async def wait_ingested(session: Session, job_id: str, lane: str) -> None:
-    """Wait until all messages of a job are applied; print a hint while its lane is paused."""
-    warned = False
-    with bar("into profiles") as update:
-        while True:
-            job = await session.api.get(f"/v2/job/{job_id}")
-            progress = job["profiles"]
-            if job["status"] in ENDED and progress["complete"]:
-                break
-            paused = (await session.api.get(f"/v2/lane/{lane}"))["paused"]
-            if paused and not warned:
-                click.echo(f"the lane is paused; resume it with `entrepot lane resume {lane}`", err=True)
-            warned = paused
-            update(progress["mapped"], progress["written"], describe_ingest(progress))
-            await asyncio.sleep(INGEST_POLL_INTERVAL_SECONDS)
-    if progress["unmapped_stream"]:
-        click.echo(escaped(describe_ingest(progress)), err=True)
-
-
-def describe_ingest(progress: Mapping[str, Any]) -> str:
-    """Describe the ingest progress of a job in one line, and whether it was undone."""
-    undone = (
-        f"; messages before {local_time(progress['excluded_before'])} are undone" if progress["excluded_before"] else ""
-    )
-    return _stage(progress) + undone
-
-
-def _stage(progress: Mapping[str, Any]) -> str:
-    written, mapped = progress["written"], progress["mapped"]
-    if not written:
-        return ""
-    messages = "the message" if written == 1 else f"all {written:,} messages"
-    if progress["complete"] and progress["unmapped_stream"]:
-        return f"{messages} stored; stream {progress['unmapped_stream']} has no mapping, so no profiles were updated"
-    if progress["complete"]:
-        return f"{messages} applied to profiles"
-    share = f" ({100 * mapped // written} %)" if mapped < written else "; waiting for profiles"
-    return f"{mapped:,} of {written:,} messages mapped{share}"

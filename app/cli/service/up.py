@@ -13,7 +13,7 @@ import click
 from app.cli.client import ApiClient, connected
 from app.cli.discovery import find
 from app.cli.exits import CommandError
-from app.cli.job.wait import counts, follow_job, job_progress
+from app.cli.job.wait import JobJson, counts, follow_job, job_progress
 from app.cli.progress import bar
 from app.sentences.escapes import escaped_lines
 from app.settings import Settings
@@ -30,10 +30,10 @@ JOB: Final[dict[str, Any]] = {
 }
 
 
-async def create_example(api: ApiClient) -> str:
-    """Create the example job, unless it exists, and return its id."""
-    job = await api.send("POST", "/v2/job", JOB, headers={"Idempotency-Key": KEY})
-    return str(job["id"])
+async def create_example(api: ApiClient) -> JobJson:
+    """Create the example job, unless it exists, and return it."""
+    job: JobJson = await api.send("POST", "/v2/job", JOB, headers={"Idempotency-Key": KEY})
+    return job
 
 
 async def run_service(settings: Settings, *, with_example: bool) -> int:
@@ -91,14 +91,15 @@ def _connected(up: RunningService) -> AbstractAsyncContextManager[ApiClient]:
 async def _example(up: RunningService) -> None:
     try:
         async with _connected(up) as api:
-            job_id = await create_example(api)
+            created = await create_example(api)
             with bar("example") as update:
                 job = await follow_job(
                     api,
-                    job_id,
+                    created,
                     lambda now: update(
                         now["progress"]["bytes_read"], now["progress"]["bytes_total"], job_progress(now)
                     ),
+                    retry=False,
                 )
     except CommandError as error:
         _print(f"cannot create the example job: {error.message}", to_errors=True)

@@ -9,7 +9,7 @@ import yaml
 
 from app.cli.client import ApiClient
 from app.cli.data.lane import lane_list, lane_pause, lane_show, rate, short_duration
-from app.cli.job.wait import describe_ingest, wait_ingested
+from app.cli.job.ingest import describe_ingest, wait_ingested
 from app.cli.session import Session
 
 AT = "2026-02-01T10:00:00Z"
@@ -34,13 +34,13 @@ class Lanes(ApiClient):
             {
                 "status": status,
                 "profiles": HOW_FAR
-                | {"written": written, "mapped": mapped, "complete": complete, "unmapped_stream": "visits"},
+                | {"written": written, "mapped": mapped, "complete": complete, "unmapped_stream": unmapped},
             }
-            for status, written, mapped, complete in (
-                ("Running", 0, 0, True),
-                ("Completed", 9, 3, False),
-                ("Completed", 9, 9, False),
-                ("Completed", 9, 9, True),
+            for status, written, mapped, complete, unmapped in (
+                ("Running", 0, 0, True, None),
+                ("Completed", 9, 3, False, "visits"),
+                ("Completed", 9, 9, False, None),
+                ("Completed", 9, 9, False, "visits"),  # its messages will never be in a profile
             )
         )
 
@@ -112,9 +112,9 @@ def test_rates_for_display(given: float | None, shown: str) -> None:
 async def test_waiting_for_an_upload_reports_a_paused_lane_once(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("app.cli.job.wait.POLL_INTERVAL_SECONDS", 0)
+    monkeypatch.setattr("app.cli.job.ingest.POLL_INTERVAL_SECONDS", 0)
     api = Lanes()
-    await wait_ingested(Session(api, "table"), "job", "backfill")
+    await wait_ingested(Session(api, "table"), "job", "backfill", None)
     assert next(api.jobs, None) is None, "to the end"
     errors = capsys.readouterr().err
     assert errors.count("entrepot lane resume backfill") == 1
