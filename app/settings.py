@@ -16,6 +16,9 @@ DEFAULT_BROKER_PORT: Final = 9470
 MIN_TOKEN_LENGTH: Final = 20
 MIN_TOKEN_CHARACTERS: Final = 8  # different ones
 
+SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
+SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
+
 
 def address_of(server: str) -> tuple[str, int]:
     """Parse the address of a Kafka server.
@@ -41,10 +44,10 @@ class Settings(BaseSettings):
     bootstrap_servers: str = Field(
         default="", description="external Kafka cluster, host:port[,host:port]; empty: start the embedded broker"
     )
-    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+    kafka_security_protocol: SecurityProtocol = Field(
         default="PLAINTEXT", description="of the external cluster: SASL_SSL, SSL, SASL_PLAINTEXT or PLAINTEXT"
     )
-    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+    kafka_sasl_mechanism: SaslMechanism = Field(
         default="PLAIN", description="of the external cluster: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512"
     )
     kafka_user: str = Field(default="", description="user at the external cluster, for SASL")

@@ -63,8 +63,7 @@ class DefinitionCatalog:
         self.rebuilds = RebuildCatalog()
         self.forgettings = ForgettingCatalog()
         self.tokens = NO_TOKENS
-        # Remembers no outcome: bodies are large, and no command id is used twice.
-        self._waiters: CommandWaiters[DefinitionEvent] = CommandWaiters(max_remembered=0)
+        self._waiters: CommandWaiters[DefinitionEvent] = CommandWaiters()
 
     @property
     def alive(self) -> bool:

@@ -29,7 +29,7 @@ class ForgettingCatalog:
     def __init__(self) -> None:
         self._forgettings = Forgettings()
         self._records: dict[str, ForgettingRecord] = {}
-        self._waiters: CommandWaiters[DefinitionEvent] = CommandWaiters(max_remembered=0)
+        self._waiters: CommandWaiters[DefinitionEvent] = CommandWaiters()
 
     @property
     def all(self) -> Sequence[ForgettingRecord]:

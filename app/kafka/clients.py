@@ -22,6 +22,7 @@ from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import BrokerResponseError, KafkaConnectionError, KafkaError
 from aiokafka.protocol.metadata import MetadataRequest
 
+from app.settings import SaslMechanism, SecurityProtocol
 from schemas.topics import MAX_RECORD_BYTES
 
 SESSION_TIMEOUT_MS: Final = 10_000
@@ -31,8 +32,6 @@ METADATA_MAX_AGE_MS: Final = 60_000
 
 Isolation = Literal["read_committed", "read_uncommitted"]
 BatchCompression = Literal["zstd"]  # not lz4: aiokafka uses its slowest level, which has a tenth of the speed
-SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
-SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 
 
 class Client(Protocol):

@@ -16,8 +16,8 @@ from typing import Any, Final
 
 from aiokafka import TopicPartition
 
-from app.definitions.compiled_rules import CompiledRulesCache
 from app.definitions.rules import RulesReader
+from app.definitions.rules_cache import RulesCache
 from app.definitions.tail import DefinitionsTail
 from app.kafka.batch_producer import BatchProducer
 from app.kafka.clients import Cluster
@@ -39,6 +39,7 @@ from schemas.topics import LANES
 GROUP: Final = "entrepot.lane"
 POLL_TIMEOUT_MS: Final = 200
 COUNT_INTERVAL_SECONDS: Final = 0.1
+MAX_CACHED_RULES: Final = 100
 MAX_RECORDS: Final = 2_000  # single messages at a time
 SLOW_SECONDS: Final = 10.0  # of mapping, until the log names the stream
 MAX_STALLED_CHECKS: Final = 12  # without progress; counted, since the time of a suspended process says nothing
@@ -82,7 +83,7 @@ class Lane:
         self._confirmed = -1  # the offset of the rules that are confirmed for all partitions
         self._required = 0  # the offset of the oldest rules to map by: earlier owners confirmed them
         self._samples: dict[TopicPartition, FieldSample] = {}
-        self._compiled = CompiledRulesCache(rules.at)
+        self._compiled = RulesCache(self._read_compiled, MAX_CACHED_RULES)
         self._pause = PauseFlag(name, store.lanes, monotonic)
         self._latch = Latch()
         self._producer = BatchProducer(cluster)
@@ -184,6 +185,9 @@ class Lane:
         place = max(bisect_right(changes, offset, key=lambda change: change[0]), 1)
         end = changes[place][0] if place < len(changes) else float("inf")
         return await self._compiled.at(changes[place - 1][1]), end
+
+    async def _read_compiled(self, rules_offset: int) -> CompiledRules:
+        return await in_thread(CompiledRules, await self._rules.at(rules_offset), rules_offset)
 
     async def _map(self, partition: TopicPartition, records: Sequence[Any]) -> None:
         while records:

@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 from aiokafka import TopicPartition
 
 from app.definitions.rules import RulesReader
+from app.definitions.rules_cache import RulesCache
 from app.kafka.clients import Cluster, Consumer, started
 from app.profiles.lookup_client import GenerationReader
 from projections.definitions.compiled_rules import identity_of, is_forgotten, source_of
@@ -80,7 +81,7 @@ class ProfileHistory:
     def __init__(self, cluster: Cluster, rules: RulesReader) -> None:
         self._cluster = cluster
         self._rules = rules
-        self._cached_rules: dict[int, Rules] = {}
+        self._earlier_rules = RulesCache(rules.at, MAX_CACHED_RULES)
 
     async def references(self, reader: GenerationReader, identities: Iterable[str]) -> Sequence[Reference]:
         """Return the references to the messages behind identities (ranked keys), sorted.
@@ -161,7 +162,7 @@ class ProfileHistory:
         number = reference.message_index - raw.first if raw else -1
         if raw is None or not 0 <= number < raw.count:
             return None
-        source = source_of(await self._rules_at(reference.rules_offset), raw.stream)
+        source = source_of(await self._earlier_rules.at(reference.rules_offset), raw.stream)
         return None if source is None else _Unmapped(reference, source, raw.job_id, raw.message(number))
 
     async def _mapped(self, call: Call, chunk: Sequence[_Unmapped]) -> list[SourceMessage]:
@@ -184,14 +185,6 @@ class ProfileHistory:
                     )
                 )  # fmt: skip
         return messages
-
-    async def _rules_at(self, offset: int) -> Rules:
-        if offset not in self._cached_rules:
-            rules = await self._rules.at(offset)
-            while len(self._cached_rules) >= MAX_CACHED_RULES:
-                del self._cached_rules[next(iter(self._cached_rules))]
-            self._cached_rules[offset] = rules
-        return self._cached_rules[offset]
 
 
 def _record_of(reference: Reference) -> tuple[str, int, int]:

@@ -4,17 +4,15 @@ import asyncio
 import contextlib
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterator
-from typing import Final, Generic, TypeVar
-
-MAX_REMEMBERED: Final = 2_000
+from typing import Generic, TypeVar
 
 E = TypeVar("E")
 
 
 class CommandWaiters(Generic[E]):
-    """Waiters by key. The latest results are remembered for late waiters."""
+    """Waiters by key. The latest `max_remembered` results are remembered for late waiters."""
 
-    def __init__(self, max_remembered: int = MAX_REMEMBERED) -> None:
+    def __init__(self, max_remembered: int = 0) -> None:
         self._max_remembered = max_remembered
         self._waiting: dict[str, set[asyncio.Future[tuple[E, ...]]]] = defaultdict(set)
         self._remembered: OrderedDict[str, tuple[E, ...]] = OrderedDict()

@@ -74,7 +74,7 @@ class Access:
         self._started_at = monotonic()
         self._tail = Tail(cluster, ACCESS_SESSIONS.name, self._fold, start="beginning", monotonic=monotonic)
         self._sessions = Sessions()
-        self._waiters: CommandWaiters[AccessRecord] = CommandWaiters(max_remembered=0)
+        self._waiters: CommandWaiters[AccessRecord] = CommandWaiters()
         self._sweeping: asyncio.Task[None] | None = None
         self.admin_token = AdminToken(settings, catalog, gateway, clock)
 

@@ -19,6 +19,7 @@ from schemas.events import JobEvent
 from schemas.topics import JOBS_EVENTS, MAX_RECORD_BYTES
 
 MAX_QUEUED_EVENTS: Final = 1_000
+MAX_REMEMBERED: Final = 2_000  # events of commands; a repeated request sends the same command
 
 Answer = asyncio.Future[tuple[JobEvent, ...]]
 Positions = Mapping[int, int]  # the next offset to read, by partition
@@ -61,7 +62,7 @@ class EventTail(Tail):
 
     def __init__(self, cluster: Cluster) -> None:
         super().__init__(cluster, JOBS_EVENTS.name, self._dispatch, start="end")
-        self._waiters: CommandWaiters[JobEvent] = CommandWaiters()
+        self._waiters: CommandWaiters[JobEvent] = CommandWaiters(MAX_REMEMBERED)
         self._subscriptions: set[EventSubscription] = set()
 
     async def stop(self) -> None:

@@ -12,13 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mode import Service
 
-from app.kafka.clients import KafkaCluster, Security, SecurityProtocol
+from app.kafka.clients import KafkaCluster, Security
 from app.kafka.producer_record import ProducerRecord, RecordTooLarge
 from app.kafka.safe_faust.app import SafeApp, make_worker_app
 from app.kafka.safe_faust.latch import EXIT_LATCHED, Latch, WorkerStop
 from app.kafka.safe_faust.publishing import publish
 from app.kafka.safe_faust.transport import SafeConsumer
 from app.kafka.safe_faust.watchdog import StallTimer, WorkerProgress
+from app.settings import SecurityProtocol
 from schemas.topics import MAX_RECORD_BYTES
 
 PARTITION = TP("source", 0)
