@@ -22,7 +22,7 @@ from app.api.collect.requests import (
 )
 from app.api.collect.upload_counts import UploadCounts
 from app.api.collect.uploads import Upload, UploadContext, UploadStoppedError
-from app.api.http.problems import ApiProblem
+from app.api.http.problems import ApiProblem, key_reused
 from app.api.http.request_body import RequestSource
 from app.api.jobs.commands import job_envelope, send_events
 from app.api.jobs.jobs import KEYS
@@ -138,7 +138,7 @@ async def _create(call: RequestContext[BulkQuery, None], command: CreateJob) -> 
     first = await call.api.store.history.events(command.job_id, limit=1)
     created = first[0].event if first else None
     if isinstance(created, JobCreated) and created.command_id != command.command_id:
-        raise ApiProblem(422, "idempotency_key_reused", "Idempotency-Key was already used for a different request")
+        raise key_reused("for a different request")
     return None
 
 

@@ -10,7 +10,7 @@ from aiokafka.errors import KafkaError
 from pydantic import Field, TypeAdapter
 
 from app.api.http.param_types import Limit, PageCursor, Text, TimestampText
-from app.api.http.problems import ApiProblem, FieldError, invalid
+from app.api.http.problems import FieldError, invalid, kafka_unreachable
 from app.api.routing.responses import View, respond_page
 from app.api.routing.routes import Query, RequestContext, ResponseSpec, Routes
 from app.kafka.partition_reader import LogRecord, PartitionReader
@@ -88,7 +88,7 @@ async def list_dead_letters(call: RequestContext[DeadLetterQuery, None]) -> web.
             if partition in positions:
                 break
     except (KafkaError, OSError) as error:
-        raise ApiProblem(503, "kafka_unreachable", "Kafka is unreachable", headers={"Retry-After": "5"}) from error
+        raise kafka_unreachable("the dead letters") from error
     return respond_page(call, letters, _cursor(positions) if positions else None)
 
 

@@ -21,8 +21,8 @@ from app.api.collect.requests import (
     stream_in_path,
     upload_id_of,
 )
-from app.api.http.problems import ApiProblem, field_error_of, problem_of
-from app.api.http.request_body import whole_body
+from app.api.http.problems import ApiProblem, field_error_of, key_reused, problem_of
+from app.api.http.request_body import whole_body, wrong_content_type
 from app.api.routing.responses import respond
 from app.api.routing.routes import CONTENT_ENCODING, IDEMPOTENCY_KEY, RequestContext, ResponseSpec, Routes
 from app.api.services.idempotent_writer import InProgressError, ReusedKeyError
@@ -116,8 +116,7 @@ async def collect_json(call: RequestContext[CollectQuery, None]) -> web.Response
 
 async def _body(call: RequestContext[CollectQuery, None]) -> bytes:
     if call.request.content_type not in JSON:
-        detail = f"expected a body of application/json, not {call.request.content_type}"
-        raise ApiProblem(415, "wrong_content_type", detail, headers={"Accept-Post": "application/json"})
+        raise wrong_content_type(call.request, "application/json")
     body = await whole_body(call.request, MAX_BODY_BYTES, USE_BULK)
     if body.count(b"{") + body.count(b"[") > MAX_BRACKETS:
         raise _too_many()
@@ -207,9 +206,10 @@ async def _write_once(call: RequestContext[CollectQuery, None], request: Collect
         )
         record = await call.api.idempotency.write(claim, request.messages, request.letters)
     except ReusedKeyError as error:
-        raise ApiProblem(422, "idempotency_key_reused", f"{error} Use a new key.") from error
+        raise key_reused("for a different request") from error
     except InProgressError as error:
-        raise ApiProblem(409, "in_progress", f"{error} Repeat it for the response.", headers=RETRY_SOON) from error
+        detail = "the same request is being processed; repeat it for the response"
+        raise ApiProblem(409, "in_progress", detail, headers=RETRY_SOON) from error
     except (NotSentError, NotConfirmedError) as error:
         raise _unwritten(error) from error
     if record is claim:

@@ -27,7 +27,7 @@ from app.api.definitions.views import (
     definition_view,
 )
 from app.api.http.headers import etag, expected_revision
-from app.api.http.problems import ApiProblem, not_found
+from app.api.http.problems import ApiProblem, kafka_unreachable, not_found
 from app.api.routing.commands import ACCEPTED
 from app.api.routing.responses import respond
 from app.api.routing.routes import EDIT, IF_MATCH, PREFER, Query, RequestContext, ResponseSpec, Routes
@@ -224,7 +224,7 @@ async def body_of(call: RequestContext[Any, Any], definition_id: str, record: Ve
     except VersionLostError as error:
         raise not_found("version", str(record.version)) from error
     except (KafkaError, OSError) as error:
-        raise ApiProblem(503, "kafka_unreachable", "Kafka, which stores older versions, is unreachable") from error
+        raise kafka_unreachable("older versions") from error
 
 
 def check_loaded(call: RequestContext[Any, Any]) -> None:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, JsonValue
 
 from app.api.definitions.commands import invalid_body_problem
 from app.api.definitions.definitions import RulesBody, definition_id_of
-from app.api.http.problems import ApiProblem, not_found
+from app.api.http.problems import ApiProblem, kafka_unreachable, not_found
 from app.api.routing.responses import View, respond
 from app.api.routing.routes import Query, RequestContext, ResponseSpec, Routes
 from app.lanes.recent_messages import RecentMessages, recent_messages
@@ -107,7 +107,7 @@ async def _recent_messages(call: RequestContext[Any, Any], stream: str) -> Recen
     try:
         return await recent_messages(call.api.kafka, call.api.settings.partitions, stream, MAX_MESSAGES)
     except (KafkaError, OSError) as error:
-        raise ApiProblem(503, "kafka_unreachable", "Kafka, which stores the messages, is unreachable") from error
+        raise kafka_unreachable("the messages") from error
 
 
 def _stored(call: RequestContext[Any, Any], definition_id: str) -> VersionedBody:

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from app.api.definitions.definitions import body_of, check_loaded
 from app.api.definitions.upload_search import unknown_uploads
 from app.api.http.param_types import SAFE_TEXT, TimestampText
-from app.api.http.problems import ApiProblem, FieldError, invalid
+from app.api.http.problems import ApiProblem, FieldError, invalid, kafka_unreachable
 from app.api.jobs.bodies import ITEM_LIMIT
 from app.api.routing.routes import Body, RequestContext
 from projections.definitions.rebuild_spec import MAX_VERSION, RebuildSpec, Scope, VersionedBody
@@ -185,7 +185,7 @@ async def origins_of(call: RequestContext[Any, Any], job_ids: Collection[str]) -
     try:
         unknown = await unknown_uploads(call.api.kafka, uploads, call.api.settings.partitions)
     except (KafkaError, OSError) as error:
-        raise ApiProblem(503, "kafka_unreachable", "Kafka, which stores the messages, is unreachable") from error
+        raise kafka_unreachable("the messages") from error
     return {job_id: NO_ORIGIN if job_id in unknown else origin for job_id, origin in origins.items()}
 
 

@@ -94,6 +94,17 @@ def not_found(resource: str, name: str, hint: str = "") -> ApiProblem:
     return ApiProblem(404, f"no_such_{resource.replace(' ', '_')}", f"there is no {resource} {name!r}{hint}")
 
 
+def kafka_unreachable(content: str) -> ApiProblem:
+    """Return the problem that `content` can't be read from Kafka."""
+    detail = f"Kafka, which stores {content}, is unreachable; try again"
+    return ApiProblem(503, "kafka_unreachable", detail, headers={"Retry-After": "5"})
+
+
+def key_reused(use: str) -> ApiProblem:
+    """Return the problem of an idempotency key that was used for something else before."""
+    return ApiProblem(422, "idempotency_key_reused", f"Idempotency-Key was already used {use}; use a new key")
+
+
 def invalid(errors: Sequence[FieldError]) -> ApiProblem:
     """Return the problem of invalid fields."""
     fields = list(dict.fromkeys(error.pointer or "/" for error in errors))

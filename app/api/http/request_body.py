@@ -52,8 +52,21 @@ def too_large(max_bytes: int, hint: str = "") -> ApiProblem:
     return ApiProblem(413, "too_large", f"the body exceeds {max_bytes:,} bytes{hint}")
 
 
+def wrong_content_type(request: web.Request, expected: str) -> ApiProblem:
+    """Return the problem for a body of another type."""
+    detail = f"expected a body of {expected}, not {request.content_type}"
+    return ApiProblem(415, "wrong_content_type", detail, headers={"Accept-Post": expected})
+
+
+async def plain_body(request: web.Request, max_bytes: int) -> bytes:
+    """Return a body of at most `max_bytes` that must not be compressed. Raises as `whole_body`."""
+    if content_encoding(request) not in {None, "none"}:
+        raise ApiProblem(415, "packed_body", "compressed request bodies are not supported here")
+    return await whole_body(request, max_bytes)
+
+
 async def whole_body(request: web.Request, max_bytes: int, hint: str = "") -> bytes:
-    """Return a body of at max_bytes `max_bytes`, decompressed.
+    """Return a body of at most `max_bytes`, decompressed.
 
     Raises:
         ApiProblem: 408, 413, 415, or 400 when it cannot be decompressed or is incomplete.

@@ -16,7 +16,7 @@ from aiokafka.errors import KafkaError
 from pydantic import Field
 
 from app.api.http.param_types import Text
-from app.api.http.problems import ApiProblem, FieldError, invalid
+from app.api.http.problems import FieldError, invalid, kafka_unreachable
 from app.api.jobs.views import event_view
 from app.api.routing.routes import LAST_EVENT_ID, Query, RequestContext, ResponseSpec, Routes
 from app.api.services.event_tail import EventSubscription, Positions, TailedEvent, events_consumer
@@ -56,7 +56,7 @@ async def stream_events(call: RequestContext[EventsQuery, None]) -> web.StreamRe
     last = call.request.headers.get("Last-Event-ID") or call.query.last_event_id
     seen = parse_id(last) if last else None
     if not call.api.tail.alive:
-        raise ApiProblem(503, "events_unavailable", "Kafka is unreachable; try again", headers={"Retry-After": "2"})
+        raise kafka_unreachable("the events")
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
     response.headers["X-Accel-Buffering"] = "no"
     metrics = call.api.metrics

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from app.api.http.headers import etag, expected_revision, idempotency_key
 from app.api.http.param_types import Limit, PageCursor, Text, TimestampText
-from app.api.http.problems import ApiProblem, FieldError, invalid, not_found
+from app.api.http.problems import ApiProblem, FieldError, invalid, key_reused, not_found
 from app.api.jobs.bodies import (
     CREATED_BY_UPLOAD,
     CreateBody,
@@ -200,11 +200,7 @@ async def _repeated(call: RequestContext[CreateQuery, CreateBody], command: Crea
     first = await call.api.store.history.events(job.job_id, limit=1)
     created = first[0].event if first else None
     if isinstance(created, JobCreated) and created.command_id != command.command_id:
-        raise ApiProblem(
-            422,
-            "idempotency_key_reused",
-            f"Idempotency-Key was already used for job {job.job_id} with a different body",
-        )
+        raise key_reused(f"for job {job.job_id} with a different body")
     response = job_response(call, job.job_id, job, "duplicate request; replaying the original response", 201)
     response.headers["Idempotency-Replayed"] = "true"
     return response

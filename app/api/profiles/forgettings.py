@@ -12,7 +12,7 @@ from pydantic import Field
 from app.api.definitions.commands import definition_envelope, send_definition_command
 from app.api.definitions.definitions import check_loaded
 from app.api.http.headers import idempotency_key, wait_seconds
-from app.api.http.problems import ApiProblem, not_found
+from app.api.http.problems import key_reused, not_found
 from app.api.profiles.profiles import live_reader, requested_key
 from app.api.routing.commands import AcceptedCommand
 from app.api.routing.responses import View, respond
@@ -88,8 +88,7 @@ async def forget_profile(call: RequestContext[Query, None]) -> web.Response:
         if record is None:
             await send_definition_command(call, command)
         elif record.command_id != command.command_id:
-            detail = "Idempotency-Key was already used to forget another person"
-            raise ApiProblem(422, "idempotency_key_reused", detail)
+            raise key_reused("to forget another person")
         if record is None or record.forgetting.is_under_way:
             with suppress(TimeoutError):
                 async with asyncio.timeout_at(deadline):

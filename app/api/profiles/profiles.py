@@ -9,7 +9,7 @@ from aiokafka.errors import KafkaError
 from pydantic import Field
 
 from app.api.http.param_types import Limit, PageCursor, TimestampText
-from app.api.http.problems import ApiProblem, FieldError, invalid, not_found
+from app.api.http.problems import ApiProblem, FieldError, invalid, kafka_unreachable, not_found
 from app.api.profiles.views import ExplainView, ProfileView, message_view, profile_view
 from app.api.routing.responses import respond, respond_page
 from app.api.routing.routes import Query, RequestContext, ResponseSpec, Routes
@@ -133,7 +133,7 @@ async def _evaluating(call: RequestContext[Any, Any]) -> AsyncIterator[Evaluator
         async with call.evaluator() as evaluator:
             yield evaluator
     except KafkaError as error:
-        raise ApiProblem(503, "kafka_unreachable", "Kafka, which stores the messages, is unreachable") from error
+        raise kafka_unreachable("the messages") from error
     except PartitionUnavailable as error:
         raise _unreachable(error) from error
     except HistoryTooLargeError as error:

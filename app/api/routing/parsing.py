@@ -8,7 +8,7 @@ from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
 from app.api.http.problems import ApiProblem, FieldError, field_errors, invalid
-from app.api.http.request_body import content_encoding, whole_body
+from app.api.http.request_body import plain_body, wrong_content_type
 from app.api.routing.routes import Query, Route
 from schemas.json_values import MAX_JSON_DEPTH, is_too_deep, may_be_too_deep
 
@@ -51,27 +51,16 @@ async def read_body(request: web.Request, route: Route) -> BaseModel | None:
     """
     if route.body is None:
         return None
-    data = await _bytes(request)
+    data = await plain_body(request, MAX_BODY_BYTES)
     if not data and not route.body_required:
         return None
     if request.content_type not in {route.body_type, "application/json"}:
-        raise ApiProblem(
-            415,
-            "wrong_content_type",
-            f"expected a body of {route.body_type}, not {request.content_type}",
-            headers={"Accept-Post": route.body_type},
-        )
+        raise wrong_content_type(request, route.body_type)
     value = parse_json(data)
     try:
         return route.body.model_validate(value)
     except ValidationError as error:
         raise invalid(field_errors(error, model=route.body)) from error
-
-
-async def _bytes(request: web.Request) -> bytes:
-    if content_encoding(request) not in {None, "none"}:
-        raise ApiProblem(415, "packed_body", "compressed request bodies are not supported here")
-    return await whole_body(request, MAX_BODY_BYTES)
 
 
 def parse_json(data: bytes) -> Any:

@@ -51,14 +51,14 @@ class IdempotentWriter:
             if record is claim:
                 return await self._write(claim, [*records, *letters])
             if record.digest != claim.digest:
-                raise ReusedKeyError(ReusedKeyError.__doc__)
+                raise ReusedKeyError
             if record.answer:
                 return record
             now = self._clock()
             if record.claimed_at + CLAIM_TIMEOUT <= now and await self._store.requests.reclaim(record, now):
                 return await self._write(claim, await self._ingest.missing(records, record.next_offset))
             if asyncio.get_running_loop().time() > until:
-                raise InProgressError(InProgressError.__doc__)
+                raise InProgressError
             await asyncio.sleep(POLL_INTERVAL_SECONDS)
 
     async def _write(self, claim: IdempotencyRecord, records: Sequence[ProducerRecord]) -> IdempotencyRecord:

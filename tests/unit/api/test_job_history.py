@@ -140,7 +140,7 @@ async def test_streams_end_with_the_server(client: Client, api: Api) -> None:
     metrics = api.services.metrics.registry
     assert metrics.get_sample_value("entrepot_api_event_listeners_dropped_total") == 1
     refused = await client.ask("GET", "/v2/events")
-    assert (refused.status, refused.body["code"], refused.headers["Retry-After"]) == (503, "events_unavailable", "2")
+    assert (refused.status, refused.body["code"], refused.headers["Retry-After"]) == (503, "kafka_unreachable", "5")
 
 
 @pytest.mark.parametrize("event_id", ["yesterday", "0-1.", "0", "1-" + "9" * 19])
