@@ -305,7 +305,7 @@ CONFIGURATIONS: Final = {
     "timestamp_field_not_in_fields": "`timestamp_field` {field!r} is not in `fields`",
     "unknown_encoding": "unknown text encoding {encoding!r}; expected, for example, utf-8, utf-16, latin-1 or cp1252",
     "unknown_timestamp_format": "unknown timestamp format {format!r}; expected one of {formats}, or an strptime format "
-    "with a date",
+    "with a date and an unambiguous time: %H, or %I with %p, and %z instead of %Z",
     "url_without_slashes": "invalid URL; expected http:// or https://",
 }
 

@@ -12,7 +12,7 @@ from connectors.kit.field_errors import field_error
 from connectors.text.compression import Compression
 from connectors.text.encoding import ToUtf8
 from connectors.text.formats.records import OnError
-from schemas.instants import NAMED_FORMATS, is_timestamp_format
+from schemas.timestamps.formats import NAMED_FORMATS, is_timestamp_format
 
 FormatName = Literal["csv", "ndjson", "json_array"]
 MAX_NAME_CHARACTERS: Final = 100_000  # every cursor holds them, and is limited to 256 KiB
@@ -91,8 +91,8 @@ class TextConfig(BaseModel):
     timestamp_format: tuple[str, ...] = Field(
         default=("auto",),
         title="Timestamp format",
-        description="auto (ISO 8601), epoch (unit detected by magnitude), epoch_s, epoch_ms, epoch_us, rfc2822, or "
-        "strptime formats; tried in the given order",
+        description="auto (ISO 8601), epoch (unit detected by magnitude), epoch_s, epoch_ms, epoch_us, excel (serial "
+        "dates of a spreadsheet), rfc2822 (e-mail), or strptime formats; tried in the given order",
         examples=[["auto"], ["%d.%m.%Y %H:%M"]],
         min_length=1,
         max_length=10,

@@ -8,7 +8,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from schemas.coded import CodedError, Params
-from schemas.instants import ParseTimestamp, timestamp_parser
+from schemas.timestamps.formats import ParseTimestamp, timestamp_parser
 from schemas.topics import FUTURE_BOUND_MS
 
 

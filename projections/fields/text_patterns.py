@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 from projections.fields.distinct_sketch import hash_text
 from projections.mapping.converters import BOOLEANS
 from projections.time_zones import zone
-from schemas.instants import timestamp_parser
+from schemas.timestamps.formats import timestamp_parser
 
 BLANK: Final = "blank"
 OTHER: Final = "other"

@@ -21,8 +21,8 @@ from projections.mapping.numbers import (
     bounded_number,
     parse_number,
 )
-from schemas.instants import ParseTimestamp
 from schemas.json_values import is_too_deep, json_levels
+from schemas.timestamps.formats import ParseTimestamp
 
 Report = Callable[[Any, str], Any]  # value, code of its fault -> None
 ValueConverter = Callable[[Any], Any]  # a value other than None -> converted value or None

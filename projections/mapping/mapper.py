@@ -32,7 +32,7 @@ from projections.mapping.mapping import (
     TimestampRule,
 )
 from projections.profiles.partitioning import RANK_CHARACTERS
-from schemas.instants import timestamp_parser
+from schemas.timestamps.formats import timestamp_parser
 
 JsonMessage = dict[str, Any]
 Mapped = tuple[str, tuple[str, ...], int, list[Any]]  # ranked key, linked keys, microseconds since 1970, values

@@ -17,9 +17,9 @@ from projections.mapping.expression import MAX_CHARACTERS, Expression, InvalidEx
 from projections.time_zones import zone
 from schemas.coded import Params
 from schemas.definitions import FieldRefused
-from schemas.instants import NAMED_FORMATS, is_timestamp_format, timestamp_parser
 from schemas.json_values import json_pointer
 from schemas.names import is_safe_line
+from schemas.timestamps.formats import NAMED_FORMATS, is_timestamp_format, timestamp_parser
 
 MAX_IDENTITIES: Final = 8
 MAX_ATTRIBUTES: Final = 500

@@ -35,7 +35,7 @@ from projections.mapping.mapping import (
 )
 from projections.mapping.numbers import MAX_PADDED_CHARACTERS
 from schemas.coded import are_bounded
-from schemas.instants import MAX_CHARACTERS
+from schemas.timestamps.formats import MAX_CHARACTERS
 from tests.laws.json_values import MESSAGES, NAMES, SCALARS, VALUES
 
 SIGNS = [*OPERATORS, *FUNCTIONS, *"(),.-`' \n", "not ", "true", "null", "1", "2.5", "'@'", "a", "b.a", "`odd name`"]

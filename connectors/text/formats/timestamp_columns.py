@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from connectors.text.timestamps import InvalidRecord, TimestampReader
-from schemas.instants import EARLIEST, EPOCH_UNITS, LATEST
+from schemas.instants import EARLIEST, LATEST
+from schemas.timestamps.formats import EPOCH_UNITS
 
 # 1970 to 2037: here all time zone libraries agree on the transitions in the tz database.
 ZONES_AGREE: Final = (0, 2_145_916_800_000_000)

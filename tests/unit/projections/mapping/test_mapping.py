@@ -141,6 +141,17 @@ def test_identity_rules_are_parsed() -> None:
         (mapping(timestamp={"field": "a", "format": [1]}), "/timestamp/format/0", "not_a_text"),
         (mapping(timestamp={"field": "a", "format": ["%H:%M"]}), "/timestamp/format/0", "unknown_timestamp_format"),
         (mapping(timestamp={"field": "a", "format": ["%d%d"]}), "/timestamp/format/0", "unknown_timestamp_format"),
+        (
+            mapping(timestamp={"field": "a", "format": ["%Y%m%d %H %p"]}),
+            "/timestamp/format/0",
+            "unknown_timestamp_format",
+        ),
+        (mapping(timestamp={"field": "a", "format": ["%Y%m%d %Z"]}), "/timestamp/format/0", "unknown_timestamp_format"),
+        (
+            mapping(timestamp={"field": "a", "format": ["%d.%m.%Y %I:%M"]}),
+            "/timestamp/format/0",
+            "unknown_timestamp_format",
+        ),
         (mapping(timestamp={"field": "a", "time_zone": "Mars"}), "/timestamp/time_zone", "unknown_time_zone"),
         (mapping(timestamp={"field": "a", "~/b": 1}), "/timestamp/~0~1b", "unknown_member"),
     ],

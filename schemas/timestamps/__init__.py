@@ -1,0 +1,1 @@
+"""Parsing of the timestamps in messages. Connectors and mappings share it."""
