@@ -13,10 +13,16 @@ from app.data_dir import ADMIN_FILE, API_ADDRESS_FILE
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """The API's address and a token for it."""
+    """The API's address and a token for it; `data_dir` is where the address was found, if nowhere else."""
 
     url: str
     token: str | None
+    data_dir: Path | None = None
+
+    @property
+    def origin(self) -> str:
+        """Where the address was found, to append to it."""
+        return f" (data directory: {self.data_dir})" if self.data_dir else ""
 
 
 def find(url: str | None, token: str | None, data_dir: Path) -> Endpoint:
@@ -33,12 +39,17 @@ def find(url: str | None, token: str | None, data_dir: Path) -> Endpoint:
             f"Entrepot is not running in {data_dir}: start it with `entrepot up`, or set --data-dir or --url",
             UNAVAILABLE,
         )
-    return Endpoint(local, token or _token(data_dir))
+    return Endpoint(local, token or _token(data_dir), data_dir)
 
 
 def _address(data_dir: Path) -> str | None:
+    """Return the address of the API of a data directory; None if its process has ended, and left the file behind."""
     try:
-        return str(orjson.loads((data_dir / API_ADDRESS_FILE).read_bytes())["url"]).rstrip("/")
+        address = orjson.loads((data_dir / API_ADDRESS_FILE).read_bytes())
+        os.kill(address["pid"], 0)
+        return str(address["url"]).rstrip("/")
+    except PermissionError:  # the process of another user
+        return str(address["url"]).rstrip("/")
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -33,6 +33,7 @@ COMMANDS: Final = {
     "backfill": Lazy("app.cli.data.backfill", "backfill", "Estimate the impact of a backfill (dry run)."),
     "metric": Lazy("app.cli.data.provider", "metric", "Record counts over a time range."),
     "sign-in": Lazy("app.cli.service.token", "sign_in", "Print a one-time sign-in link for a browser."),
+    "env": Lazy("app.cli.service.token", "env", "Print the URL and a token as shell variables."),
     "token": Lazy("app.cli.service.token", "token", "Manage access tokens."),
     "doctor": Lazy("app.cli.service.doctor", "doctor", "Diagnose this machine and a running Entrepot."),
     "topics": Lazy("app.cli.service.topics", "topics", "Compare the Kafka topics with their declarations."),

@@ -29,14 +29,26 @@ def announce_kafka(data_dir: Path, bootstrap_servers: str) -> None:
     (data_dir / ADDRESS_FILE).write_text(bootstrap_servers + "\n")
 
 
+class NoClusterError(Exception):
+    """No Kafka is known in {path}: run `entrepot up`, or set --data-dir or ENTREPOT_BOOTSTRAP_SERVERS."""
+
+    def __init__(self, data_dir: Path) -> None:
+        super().__init__((self.__doc__ or "").format(path=data_dir))
+
+
 def resolve_kafka(settings: Settings) -> Settings:
-    """Return settings with a cluster: the configured one, or the embedded broker of the data directory."""
+    """Return settings with a cluster: the configured one, or the embedded broker of the data directory.
+
+    Raises:
+        NoClusterError: no broker was started there; a default address could be that of another instance.
+
+    """
     if settings.bootstrap_servers:
         return settings
     try:
         servers = (settings.data_dir / ADDRESS_FILE).read_text().strip()
-    except FileNotFoundError:
-        servers = f"127.0.0.1:{settings.broker_port}"
+    except FileNotFoundError as error:
+        raise NoClusterError(settings.data_dir) from error
     return with_embedded_kafka(settings, servers, settings.data_dir / BROKER_DIR / PASSWORD_FILE)
 
 

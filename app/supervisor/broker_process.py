@@ -40,6 +40,11 @@ class BrokerProcess:
         assert self._broker is not None
         return self._broker.cluster.bootstrap_servers
 
+    @property
+    def port(self) -> int:
+        """The port of the running broker; before `start`, the configured one."""
+        return self._port
+
     async def start(self) -> None:
         """Start Kafka and wait until it is ready.
 

@@ -1,8 +1,6 @@
 """Check the environment before a process starts. Each error is one sentence that names the setting."""
 
 import asyncio
-import errno
-import socket
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -12,6 +10,7 @@ from typing import Final
 from app.data_dir import prepare_data_dir
 from app.kafka.cluster import KafkaPasswordError, cluster_of
 from app.settings import Settings
+from app.supervisor.ports import bindable_port, holder_of
 from app.supervisor.restarts import NotStartedError
 
 POLL_INTERVAL_SECONDS: Final = 0.5
@@ -41,29 +40,8 @@ def check_address(settings: Settings) -> None:
 
     """
     if bindable_port(settings.api_host, settings.api_port) == 0:
-        raise NotStartedError(f"ENTREPOT_API_PORT: port {settings.api_port} on {settings.api_host} is in use")
-
-
-def bindable_port(host: str, port: int) -> int:
-    """Bind and release a port (0: any free one), and return it; 0 if it is in use.
-
-    Raises:
-        NotStartedError: the address is invalid or not available.
-
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        with socket.create_server((host, port), family=family) as probe:
-            return int(probe.getsockname()[1])
-    except UnicodeError as error:
-        raise NotStartedError(f"ENTREPOT_API_HOST: {host[:100]!r} is not a valid host name") from error
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            return 0
-        reason = str(error.strerror).partition(" (while")[0]  # drops the address, which Python appends as a tuple
-        raise NotStartedError(
-            f"ENTREPOT_API_HOST: the API can't listen on {host}, port {port}: {reason}; choose another"
-        ) from error
+        where = f"port {settings.api_port} on {settings.api_host}"
+        raise NotStartedError(f"ENTREPOT_API_PORT: {where} is in use by {holder_of(settings.api_port)}")
 
 
 async def check_store(settings: Settings) -> None:

@@ -19,9 +19,9 @@ from app.supervisor.environment import environment_of
 from app.supervisor.fork_server import ForkServer
 from app.supervisor.liveness import Liveness
 from app.supervisor.master_key import prepare_master_key
+from app.supervisor.ports import keep_ports, kept_port, with_free_api_port
 from app.supervisor.preflight import (
     INTERACTIVE_TIMEOUT_SECONDS,
-    bindable_port,
     check_file_roots,
     check_store,
     wait_for_kafka,
@@ -75,6 +75,7 @@ class Supervisor:
         await self._preflight()
         self._forks.start()  # it imports while Kafka starts
         settings = await self._start_broker(with_free_api_port(self._settings, self._notify))
+        keep_ports(settings, self._settings)
         try:
             await ensure_topics(cluster_of(settings), TOPICS.values(), settings.partitions, settings.replication_factor)
         except TopicsError as error:
@@ -121,13 +122,17 @@ class Supervisor:
     async def _start_broker(self, settings: Settings) -> Settings:
         if settings.bootstrap_servers:
             return settings
-        is_explicit_port = "broker_port" in settings.model_fields_set
+        kept = None if "broker_port" in settings.model_fields_set else kept_port(settings.data_dir, "broker")
+        is_fixed = kept or "broker_port" in settings.model_fields_set
         broker = BrokerProcess(
-            settings.data_dir / BROKER_DIR, settings.broker_port, "refuse" if is_explicit_port else "move", self._notify
+            settings.data_dir / BROKER_DIR,
+            kept or settings.broker_port,
+            "refuse" if is_fixed else "move",
+            self._notify,
         )
         await self._start(broker)
         announce_kafka(settings.data_dir, broker.bootstrap_servers)
-        return resolve_kafka(settings)
+        return resolve_kafka(settings.model_copy(update={"broker_port": broker.port}))
 
     async def _start_role(self, role: ProcessRole, settings: Settings) -> None:
         log = RoleLog(
@@ -158,17 +163,3 @@ async def _unready_reason(session: aiohttp.ClientSession, url: str) -> str:
             return "" if response.status == 200 else f"the API responds {(await response.text())[:300]}"
     except (aiohttp.ClientError, TimeoutError) as error:
         return f"no response from the API at {url} ({type(error).__name__})"
-
-
-def with_free_api_port(settings: Settings, notify: Notify) -> Settings:
-    """Return settings with a free API port. Raise `NotStartedError` if an explicit port is in use."""
-    if bindable_port(settings.api_host, settings.api_port) == settings.api_port:
-        return settings
-    if "api_port" in settings.model_fields_set and settings.api_port != 0:
-        raise NotStartedError(
-            f"port {settings.api_port} on {settings.api_host} is in use; stop its process or choose another"
-        )
-    port = bindable_port(settings.api_host, 0)
-    if settings.api_port != 0:
-        notify(f"port {settings.api_port} is in use; using {port} for the API")
-    return settings.model_copy(update={"api_port": port})

@@ -22,6 +22,7 @@ from app.kafka.transactions import TRANSACTION_TIMEOUT_MS
 from app.supervisor.broker.directory import Directory, DirectoryLock
 from app.supervisor.broker.errors import BrokerExited, DataInUse, PortInUse
 from app.supervisor.broker.server import Broker
+from app.supervisor.ports import holder_of
 from schemas.topics import FUTURE_BOUND_MS, JOBS_EVENTS, MAX_RECORD_BYTES, MAX_TRANSACTION_MS
 from tests.integration.conftest import FreshBroker, MakeTopic
 
@@ -149,7 +150,7 @@ async def test_a_data_directory_in_use_is_refused_with_the_process_that_uses_it(
 
 
 async def test_a_configured_port_that_is_in_use_is_refused(broker: Broker, tmp_path: Path) -> None:
-    with pytest.raises(PortInUse, match=f"127.0.0.1:{broker.port}: Another process listens"):
+    with pytest.raises(PortInUse, match=f"127.0.0.1:{broker.port} is in use by"):
         await Broker.start(tmp_path / "broker", port=broker.port)
 
 
@@ -157,12 +158,16 @@ async def test_a_change_of_port_is_reported_before_kafka_starts(tmp_path: Path) 
     messages: list[str] = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
+        holder = holder_of(port)
         async with await Broker.start(
             tmp_path / "broker", port=port, on_port_conflict="move", on_progress=messages.append
         ) as broker:
             moved = broker.port
     about_port = [message for message in messages if str(moved) in message]
-    assert about_port == [f"port {port} is in use; using {moved} for Kafka", f"starting Kafka on 127.0.0.1:{moved}"]
+    assert about_port == [
+        f"port {port} is in use by {holder}; using {moved} for Kafka",
+        f"starting Kafka on 127.0.0.1:{moved}",
+    ]
 
 
 async def test_a_jvm_that_exits_is_explained_by_its_log(tmp_path: Path) -> None:

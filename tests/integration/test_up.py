@@ -117,7 +117,7 @@ def test_a_configured_port_that_is_in_use_is_refused(running: Up, tmp_path: Path
         port = listener.getsockname()[1]
         refused = running.run("up", "--port", "0", "--data-dir", str(tmp_path), ENTREPOT_BROKER_PORT=str(port))
     assert refused.returncode == 6
-    assert f"broker: 127.0.0.1:{port}: Another process listens" in refused.stderr
+    assert f"broker: 127.0.0.1:{port} is in use by" in refused.stderr
     assert "Stopping" not in refused.stdout
 
 
@@ -246,10 +246,13 @@ def test_the_documented_consumer_works(running: Up, page: str, tmp_path: Path) -
     code = re.findall(r"```python\n(.+?)```", (ROOT / page).read_text(), re.DOTALL)[0]
     address = json.loads((running.data_dir / "api.json").read_bytes())["url"]
     running.run("kafka-config", "--format", "python", "--output", str(tmp_path / "kafka_settings.py"))
-    code = code.replace("http://127.0.0.1:8470", address)
     code = code.replace("JobFailed", "JobCompleted").replace("{event['code']} {event['params']}", "{kind}")
     with subprocess.Popen(
-        [sys.executable, "-u", "-c", code], stdout=subprocess.PIPE, text=True, cwd=tmp_path
+        [sys.executable, "-u", "-c", code],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        env=running.environment | {"ENTREPOT_URL": address},
     ) as consumer:
         try:
             assert consumer.stdout is not None

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from app.cli import exits
-from app.cli.service.settings_errors import load_settings
+from app.cli.service.settings_errors import DATA_DIR, load_settings, settings_of
 from app.data_dir import (
     IncompatibleFormatError,
     InUseError,
@@ -34,7 +34,7 @@ _log = logging.getLogger(__name__)
 
 
 @click.command()
-@click.option("--data-dir", type=click.Path(file_okay=False, path_type=Path), help="Directory of all data.")
+@DATA_DIR
 @click.option("--port", type=click.IntRange(0, 65535), help="Port of the API and the web pages; 0: any free port.")
 @click.option(
     "--files",
@@ -67,7 +67,8 @@ def up(data_dir: Path | None, port: int | None, files: tuple[Path, ...], *, with
 @click.command()
 @click.argument("role", type=click.Choice([role.name for role in ROLES]), metavar="ROLE")
 @click.option("--supervised", is_flag=True, hidden=True, help="The supervisor has checked the environment.")
-def worker(role: str, *, supervised: bool) -> None:
+@DATA_DIR
+def worker(role: str, data_dir: Path | None, *, supervised: bool) -> None:
     """Run one ROLE until SIGTERM or Ctrl-C; it finishes and commits its batch before it exits.
 
     Roles: api, control, runner, lane-realtime, lane-backfill, profiles, rebuild. Their settings are ENTREPOT_*
@@ -77,23 +78,27 @@ def worker(role: str, *, supervised: bool) -> None:
     Exit codes: 0 stopped by a signal; 6 cannot reach Kafka or the database; 70 aborted to preserve exactly-once
     guarantees: restart it; 71 met commands of a newer version of Entrepot: upgrade it.
     """
-    _run(role, load_settings({}), supervised=supervised)
+    _run(role, settings_of(data_dir), supervised=supervised)
 
 
 @click.command()
-def api() -> None:
+@DATA_DIR
+def api(data_dir: Path | None) -> None:
     """Run the API in this process, as `entrepot worker api` does."""
-    _run("api", load_settings({}), supervised=False)
+    _run("api", settings_of(data_dir), supervised=False)
 
 
 def _run(role: str, settings: Settings, *, supervised: bool) -> None:
-    from app.kafka.cluster import resolve_kafka  # noqa: PLC0415  # loads the Kafka client, as the role does
+    from app.kafka.cluster import NoClusterError, resolve_kafka  # noqa: PLC0415  # loads the Kafka client, as the role does
 
     configure_logs(settings)
     if warning := low_limit_warning(raise_file_limit()):
         _log.warning("%s", warning)
     _log.info("starting worker role=%s pid=%d", role, os.getpid())
-    settings = resolve_kafka(settings)
+    try:
+        settings = resolve_kafka(settings)
+    except NoClusterError as error:
+        raise exits.CommandError(str(error), exits.UNAVAILABLE) from error
     if not supervised:  # else the supervisor has done it
         try:
             asyncio.run(_preflight(role, settings))

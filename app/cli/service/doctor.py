@@ -7,9 +7,11 @@ import shlex
 import shutil
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal
 
@@ -20,9 +22,10 @@ from app.cli.client import connected
 from app.cli.discovery import find
 from app.cli.exits import DIFFERS, REFUSED, CommandError
 from app.cli.output import OutputFormat, serialized
-from app.cli.service.settings_errors import load_settings
+from app.cli.service.settings_errors import DATA_DIR, settings_of
+from app.cli.session import TOKEN, URL, unless_overridden
 from app.data_dir import ADMIN_FILE, PENDING_ADMIN_FILE, is_exposed, lock_holder
-from app.kafka.cluster import BROKER_DIR, PASSWORD_FILE, KafkaPasswordError, cluster_of, resolve_kafka
+from app.kafka.cluster import BROKER_DIR, PASSWORD_FILE, KafkaPasswordError, NoClusterError, cluster_of, resolve_kafka
 from app.kafka.topics import ClusterUnreachable, TopicRow, describe_topics
 from app.sentences.escapes import escaped_lines
 from app.settings import Settings
@@ -54,10 +57,10 @@ class Finding:
 SelfCheck = Callable[[Settings], Awaitable[Finding]]
 
 
-async def run_checks(settings: Settings) -> AsyncIterator[Finding]:
+async def run_checks(settings: Settings, url: str | None, token: str | None) -> AsyncIterator[Finding]:
     """Run the checks and yield each finding."""
     embedded: tuple[SelfCheck, ...] = () if settings.bootstrap_servers else (check_java, check_jars, check_supervisor)
-    for check in (
+    checks: tuple[SelfCheck, ...] = (
         check_python,
         check_data_directory,
         check_permissions,
@@ -65,10 +68,17 @@ async def run_checks(settings: Settings) -> AsyncIterator[Finding]:
         check_kafka,
         check_read_store,
         check_master_key,
-        check_api,
-        check_token,
-    ):
-        yield await check(resolve_kafka(settings))
+        partial(check_api, url=url),
+        partial(check_token, url=url, token=token),
+    )
+    for check in checks:
+        yield await check(_with_kafka(settings))
+
+
+def _with_kafka(settings: Settings) -> Settings:
+    with suppress(NoClusterError):  # a finding of `check_kafka`
+        return resolve_kafka(settings)
+    return settings
 
 
 async def check_python(_settings: Settings) -> Finding:
@@ -144,6 +154,9 @@ async def check_supervisor(settings: Settings) -> Finding:
 
 async def check_kafka(settings: Settings) -> Finding:
     """Check the topics of the cluster."""
+    if not settings.bootstrap_servers:
+        advice = "start `entrepot up`, or set ENTREPOT_BOOTSTRAP_SERVERS"
+        return Finding("fail", f"no Kafka is known in {settings.data_dir}", advice)
     try:
         rows = await describe_topics(cluster_of(settings), TOPICS.values())
     except KafkaPasswordError as error:
@@ -215,10 +228,10 @@ def _views(settings: Settings) -> Path:
     return Path(settings.database().split("///", 1)[1])
 
 
-async def check_api(settings: Settings) -> Finding:
+async def check_api(settings: Settings, url: str | None) -> Finding:
     """Check that the API is ready and its clock agrees with the local one."""
     try:
-        url = find(os.environ.get("ENTREPOT_URL"), None, settings.data_dir).url
+        url = find(url, None, settings.data_dir).url
         async with aiohttp.ClientSession(timeout=TIMEOUT) as session, session.get(f"{url}/readyz") as response:
             status, text = response.status, (await response.text())[:200]
             date = response.headers.get("Date")
@@ -238,10 +251,10 @@ async def check_api(settings: Settings) -> Finding:
     return Finding("ok", f"API at {url} is ready, clocks agree")
 
 
-async def check_token(settings: Settings) -> Finding:
+async def check_token(settings: Settings, url: str | None, token: str | None) -> Finding:
     """Check that the API accepts the token that commands on this machine send."""
     try:
-        endpoint = find(os.environ.get("ENTREPOT_URL"), os.environ.get("ENTREPOT_TOKEN"), settings.data_dir)
+        endpoint = find(url, token, settings.data_dir)
         if endpoint.token is None:
             return Finding("warn", "no access token", "set ENTREPOT_TOKEN; `entrepot up` creates one in its directory")
         async with connected(endpoint.url, endpoint.token) as api:
@@ -258,16 +271,20 @@ logging.getLogger("aiokafka").addHandler(logging.NullHandler())  # the findings 
 
 
 @click.command()
+@URL
+@TOKEN
+@DATA_DIR
 @click.option("-o", "--output", type=click.Choice(["table", "json", "yaml"]), default="table")
-def doctor(output: OutputFormat) -> None:
+def doctor(url: str | None, token: str | None, data_dir: Path | None, output: OutputFormat) -> None:
     """Check the requirements of Entrepot and its running parts. Each line is ok, warn or fail, with advice.
 
     Exit code 7 when a check fails.
     """
     findings: list[Finding] = []
+    url, token = unless_overridden(url, token)
 
     async def run() -> None:
-        async for finding in run_checks(load_settings({})):
+        async for finding in run_checks(settings_of(data_dir), url, token):
             findings.append(finding)
             if output == "table":
                 level = click.style(f"{finding.level:<4}", fg=LEVEL_COLOURS[finding.level])

@@ -8,6 +8,7 @@ import click
 
 from app.cli.exits import CommandError
 from app.cli.service.cluster import load_cluster
+from app.cli.service.settings_errors import DATA_DIR
 from app.data_dir import write_private
 from app.kafka.clients import KafkaCluster
 
@@ -35,12 +36,13 @@ DIRECTORY_PROVIDER: Final = {
     metavar="FILE",
     help="Write to a file that only you can read, instead of standard output.",
 )
-def kafka_config(config_format: ConfigFormat, output: Path | None) -> None:
+@DATA_DIR
+def kafka_config(data_dir: Path | None, config_format: ConfigFormat, output: Path | None) -> None:
     """Print the settings with which a Kafka client connects to the cluster.
 
     `properties` and `python` refer to the password file if there is one; `kcat` contains the password.
     """
-    settings, cluster = load_cluster()
+    settings, cluster = load_cluster(data_dir)
     text, has_password = render(cluster, config_format, settings.kafka_password_file)
     if output is None:
         click.echo(text, nl=False)

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -15,6 +16,7 @@ from app.cli.lazy import FullHelpGroup
 from app.cli.output import Column, OutputFormat, show
 from app.cli.progress import bar
 from app.cli.service.cluster import load_cluster
+from app.cli.service.settings_errors import DATA_DIR
 from app.control.rebuild_views import rebuild_views
 from app.control.verify import audit
 from app.kafka.patches.decompression import apply
@@ -49,12 +51,13 @@ DIFFERENCES = (
 @click.command()
 @click.argument("job_id", required=False)
 @click.option("-o", "--output", type=click.Choice(["table", "json", "yaml"]), default="table")
-def verify(job_id: str | None, output: OutputFormat) -> None:
+@DATA_DIR
+def verify(data_dir: Path | None, job_id: str | None, output: OutputFormat) -> None:
     """Replay all commands, of one JOB_ID or all jobs, and verify that they produce the recorded events, byte for byte.
 
     `unanswered` counts recent commands whose events are not written yet. Exit code 7 when any event differs.
     """
-    settings, cluster = load_cluster()
+    settings, cluster = load_cluster(data_dir)
     with bar("verify") as update:
         tallies = asyncio.run(
             _reached(
@@ -92,12 +95,13 @@ def views() -> None:
 
 
 @views.command("rebuild")
-def views_rebuild() -> None:
+@DATA_DIR
+def views_rebuild(data_dir: Path | None) -> None:
     """Rebuild the read models (projections) from the event log, beside the current ones, and then swap them.
 
     Entrepot can keep running meanwhile.
     """
-    settings, cluster = load_cluster()
+    settings, cluster = load_cluster(data_dir)
     with bar("rebuild") as update:
         count = asyncio.run(
             _reached(

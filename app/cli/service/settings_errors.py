@@ -1,8 +1,9 @@
-"""Loads settings for a command, with actionable error messages."""
+"""Loads settings for a command that needs no API, with actionable error messages."""
 
 import os
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, Final
 
 import click
@@ -14,6 +15,18 @@ from app.settings import Settings
 
 PREFIX: Final = "ENTREPOT_"
 OF_COMMANDS: Final = frozenset({"ENTREPOT_URL", "ENTREPOT_TOKEN", "ENTREPOT_COMPLETE"})
+
+
+DATA_DIR: Final = click.option(
+    "--data-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Data directory. Default: `data`. [env: ENTREPOT_DATA_DIR]",
+)
+
+
+def settings_of(data_dir: Path | None) -> Settings:
+    """Return the settings, with a data directory that the command line may name."""
+    return load_settings({} if data_dir is None else {"data_dir": data_dir})
 
 
 def load_settings(given: Mapping[str, Any]) -> Settings:

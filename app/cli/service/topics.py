@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import click
@@ -9,6 +10,7 @@ import click
 from app.cli.exits import DIFFERS, UNAVAILABLE, CommandError
 from app.cli.output import Column, OutputFormat, show
 from app.cli.service.cluster import load_cluster
+from app.cli.service.settings_errors import DATA_DIR
 from app.kafka.clients import KafkaCluster
 from app.kafka.topics import ClusterUnreachable, TopicRow, TopicsError, describe_topics, ensure_topics
 from app.sentences.escapes import escaped
@@ -28,12 +30,13 @@ COLUMNS = (
 @click.command()
 @click.option("--create", is_flag=True, help="Create missing topics; existing ones are never changed.")
 @click.option("-o", "--output", type=click.Choice(["table", "json", "yaml"]), default="table")
-def topics(output: OutputFormat, *, create: bool) -> None:
+@DATA_DIR
+def topics(data_dir: Path | None, output: OutputFormat, *, create: bool) -> None:
     """Show the state of every declared topic on the cluster. `offsets` includes transaction markers.
 
     Exit code 7 when a topic is missing or differs from its declaration.
     """
-    settings, cluster = load_cluster()
+    settings, cluster = load_cluster(data_dir)
     described = asyncio.run(_create_and_describe(settings, cluster) if create else _describe(cluster))
     rows = [_row(row, settings.partitions) for row in described]
     show(rows, output, COLUMNS)

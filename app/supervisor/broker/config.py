@@ -6,6 +6,7 @@ from typing import Final, Literal
 
 from app.kafka.cluster import PASSWORD_FILE, USER
 from app.supervisor.broker.errors import PortInUse
+from app.supervisor.ports import holder_of
 from schemas.topics import FUTURE_BOUND_MS, MAX_RECORD_BYTES, MAX_TRANSACTION_MS
 
 HOST: Final = "127.0.0.1"
@@ -123,5 +124,5 @@ def bind_any() -> socket.socket:
 def resolve_port_conflict(port: int, on_port_conflict: PortConflictPolicy) -> socket.socket:
     """Bind another port, or raise `PortInUse`."""
     if on_port_conflict == "refuse":
-        raise PortInUse(f"{HOST}:{port}: {PortInUse.__doc__}")
+        raise PortInUse(f"{HOST}:{port} is in use by {holder_of(port)}. {PortInUse.__doc__}")
     return bind_any()

@@ -25,7 +25,7 @@ class JarChecksumMismatch(BrokerError):
 
 
 class PortInUse(BrokerError):
-    """Another process listens on the port: stop it, or choose another port with ENTREPOT_BROKER_PORT (0: any)."""
+    """Stop that process, or choose another port with ENTREPOT_BROKER_PORT (0: any)."""
 
 
 class DiskFull(BrokerError):

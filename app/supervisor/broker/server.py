@@ -22,6 +22,7 @@ from app.supervisor.broker.directory import Directory, DirectoryLock
 from app.supervisor.broker.errors import NotReady
 from app.supervisor.broker.jars import class_path
 from app.supervisor.broker.java import find_java, jvm_environment, wheel_java
+from app.supervisor.ports import holder_of
 
 READY_TIMEOUT_SECONDS: Final = 60.0
 STOP_TIMEOUT_SECONDS: Final = 15.0
@@ -74,7 +75,7 @@ class Broker:
             await directory.wait_until_unlocked()
             broker_port, controller_port = choose_ports(port, on_port_conflict)
             if port not in {0, broker_port}:
-                on_progress(f"port {port} is in use; using {broker_port} for Kafka")
+                on_progress(f"port {port} is in use by {holder_of(port)}; using {broker_port} for Kafka")
             directory.properties.write_text(properties(broker_port, controller_port))
             directory.rotate_log()
             command = (str(java), *JVM_FLAGS, "-cp", jars)

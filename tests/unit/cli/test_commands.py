@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -175,8 +176,61 @@ def test_an_invalid_schedule_is_rejected() -> None:
     assert seconds("1w2d3h4m5s") == 788_645
 
 
+def write_address(data_dir: Path, pid: int | None = None) -> None:
+    """Write the address file of an API, by default of a living process."""
+    address = {"url": "http://127.0.0.1:8470", "pid": os.getpid() if pid is None else pid}
+    (data_dir / "api.json").write_text(json.dumps(address))
+
+
+def test_the_address_of_an_api_that_has_ended_is_not_used(tmp_path: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    write_address(tmp_path, ended.pid)
+    with pytest.raises(CommandError) as error:
+        find(None, None, tmp_path)
+    assert error.value.exit_code == UNAVAILABLE, "another instance may have its port"
+
+
+@pytest.mark.parametrize("command", ["verify", "topics", "views rebuild", "kafka-config", "master-key"])
+def test_no_command_uses_a_default_address(command: str, tmp_path: Path) -> None:
+    result = entrepot(*command.split(), "--data-dir", str(tmp_path))
+    assert (result.returncode, result.stdout) == (UNAVAILABLE, "")
+    assert f"No Kafka is known in {tmp_path}" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["worker control", "api"])
+def test_no_role_uses_a_default_address(command: str, tmp_path: Path) -> None:
+    result = entrepot(*command.split(), "--data-dir", str(tmp_path))
+    assert result.returncode == UNAVAILABLE
+    assert f"No Kafka is known in {tmp_path}" in result.stderr
+
+
+def test_a_data_directory_in_arguments_wins_over_the_url_of_the_environment(tmp_path: Path) -> None:
+    elsewhere = {"ENTREPOT_URL": "http://127.0.0.1:1", "ENTREPOT_TOKEN": "of another cluster"}
+    stopped = entrepot("job", "list", "--data-dir", str(tmp_path), **elsewhere)
+    assert f"Entrepot is not running in {tmp_path}" in stopped.stderr
+    write_address(tmp_path)
+    (tmp_path / "admin-token").write_text("ent_secret")
+    shown = entrepot("env", "--data-dir", str(tmp_path), **elsewhere)
+    assert shown.stdout == "export ENTREPOT_URL=http://127.0.0.1:8470\nexport ENTREPOT_TOKEN=ent_secret\n"
+    explicit = entrepot("env", "--data-dir", str(tmp_path), "--url", "http://127.0.0.1:2", "--token", "a b")
+    assert explicit.stdout == "export ENTREPOT_URL=http://127.0.0.1:2\nexport ENTREPOT_TOKEN='a b'\n"
+
+
+def test_a_command_prints_which_cluster_it_speaks_to(tmp_path: Path) -> None:
+    away = entrepot("job", "list", "--url", "http://127.0.0.1:1")
+    assert away.stderr.startswith("Entrepot at http://127.0.0.1:1\n")
+    (tmp_path / "kafka-address").write_text("127.0.0.1:1")
+    (tmp_path / "broker").mkdir()
+    (tmp_path / "broker" / "password").write_text("s3cret")
+    away = entrepot("kafka-config", "--data-dir", str(tmp_path))
+    assert away.stderr.startswith(f"Kafka at 127.0.0.1:1 (data directory: {tmp_path})\n")
+    silent = entrepot("job", "list", "--url", "http://127.0.0.1:1", "-o", "json")
+    assert silent.stderr.startswith("Error: ")
+
+
 def test_the_api_and_the_token_are_found_in_the_data_directory(tmp_path: Path) -> None:
-    (tmp_path / "api.json").write_text('{"url": "http://127.0.0.1:8470"}')
+    write_address(tmp_path)
     (tmp_path / "admin-token").write_text("ent_secret\n")
     found = find(None, None, tmp_path)
     assert (found.url, found.token) == ("http://127.0.0.1:8470", "ent_secret")
@@ -187,7 +241,7 @@ def test_the_api_and_the_token_are_found_in_the_data_directory(tmp_path: Path) -
 def test_without_a_token_in_the_data_directory_that_of_the_settings_is_sent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "api.json").write_text('{"url": "http://127.0.0.1:8470"}')
+    write_address(tmp_path)
     monkeypatch.setenv("ENTREPOT_ADMIN_TOKEN", "of the settings")
     assert find(None, None, tmp_path).token == "of the settings"
     (tmp_path / "admin-token").write_text("ent_secret\n")
@@ -196,7 +250,7 @@ def test_without_a_token_in_the_data_directory_that_of_the_settings_is_sent(
 
 @pytest.mark.parametrize("setting", ["", "of the settings"])
 def test_an_admin_token_is_sent_to_no_other_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str) -> None:
-    (tmp_path / "api.json").write_text('{"url": "http://127.0.0.1:8470"}')
+    write_address(tmp_path)
     (tmp_path / "admin-token").write_text("ent_secret\n")
     monkeypatch.setenv("ENTREPOT_ADMIN_TOKEN", setting)
     assert find("http://elsewhere.example", None, tmp_path).token is None

@@ -4,11 +4,11 @@ import re
 from pathlib import Path
 
 from app.cli.main import COMMANDS
-from app.settings import DEFAULT_API_PORT
 from tests.operations_tables import PAGE, filled
 
 ROOT = Path(__file__).resolve().parents[3]
 README = (ROOT / "README.md").read_text()
+API = (ROOT / "docs" / "api.md").read_text()
 COLLECTING = (ROOT / "docs" / "collecting.md").read_text()
 PROFILES = (ROOT / "docs" / "profiles.md").read_text()
 REBUILDS = (ROOT / "docs" / "rebuilds.md").read_text()
@@ -30,6 +30,7 @@ def test_commands_and_files_that_the_pages_name_exist() -> None:
             assert path == "connectors/providers/yours.py" or (ROOT / path).exists(), path
 
 
-def test_the_port_in_the_examples_is_the_default() -> None:
-    for page in (README, COLLECTING, CONSUMING):
-        assert set(re.findall(r"127\.0\.0\.1:(\d+)", page)) == {str(DEFAULT_API_PORT)}
+def test_examples_use_variables_instead_of_a_default_address() -> None:
+    for page in (README, API, COLLECTING, CONSUMING):
+        assert "ENTREPOT_URL" in page
+        assert not re.findall(r"(?:127\.0\.0\.1|localhost):\d+", page)

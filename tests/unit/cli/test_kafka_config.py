@@ -31,7 +31,7 @@ def kafka_config(*arguments: str) -> Result:
 
 def test_properties_refer_to_the_password_file(data_dir: Path) -> None:
     result = kafka_config()
-    assert (result.exit_code, result.stderr) == (0, "")
+    assert (result.exit_code, result.stderr) == (0, f"Kafka at 127.0.0.1:1234 (data directory: {data_dir})\n")
     assert dict(line.split("=", 1) for line in result.stdout.splitlines()) == {
         "bootstrap.servers": "127.0.0.1:1234",
         "security.protocol": "SASL_PLAINTEXT",
@@ -45,8 +45,8 @@ def test_properties_refer_to_the_password_file(data_dir: Path) -> None:
 
 def test_a_python_module_reads_the_password_file(data_dir: Path) -> None:
     result = kafka_config("--format", "python")
-    assert (result.exit_code, result.stderr) == (0, "")
-    assert PASSWORD not in result.stdout
+    assert (result.exit_code, result.stderr) == (0, f"Kafka at 127.0.0.1:1234 (data directory: {data_dir})\n")
+    assert PASSWORD not in result.output
     module: dict[str, Any] = {}
     exec(result.stdout, module)
     assert module["AIOKAFKA"] == {
@@ -78,7 +78,7 @@ def test_a_password_without_a_file_is_printed() -> None:
 def test_a_file_for_kcat_contains_the_password_and_says_so(data_dir: Path) -> None:
     result = kafka_config("--format", "kcat")
     assert result.exit_code == 0
-    assert f"\nsasl.password={PASSWORD}\n" in result.stdout
+    assert f"\nsasl.password={PASSWORD}\n" in result.output
     assert "contains the password" in result.stderr
 
 

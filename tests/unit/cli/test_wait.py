@@ -14,7 +14,7 @@ async def test_a_job_that_completes(entrepot: CommandLine, runner: RunnerTwin) -
     job = await entrepot.create()
     await runner.progress(job["id"], 10)
     result = await entrepot.run("job", "wait", "People")
-    assert (result.exit_code, result.stderr) == (0, "")
+    assert (result.exit_code, result.stderr) == (0, f"Entrepot at {entrepot.client.url}\n")
     assert result.stdout == "Completed: 10 read, 10 accepted, 0 rejected, 0 duplicate, 0 omitted in total\n"
 
 
@@ -24,7 +24,7 @@ async def test_rejected_records_are_counted_and_shown(entrepot: CommandLine, run
     await runner.progress(job["id"], 10, rejected=5)
     result = await entrepot.run("job", "wait", "People")
     assert result.exit_code == 0
-    assert [line.split(": ")[1] for line in result.stderr.splitlines()[:-1]] == ["line 2", "line 3", "line 4"]
+    assert [line.split(": ")[1] for line in result.stderr.splitlines()[1:-1]] == ["line 2", "line 3", "line 4"]
     assert result.stderr.splitlines()[-1] == (
         f"5 of 10 records were rejected; to list them: entrepot job dead-letters {job['id']}"
     )
@@ -105,8 +105,8 @@ async def test_errors_are_shown_with_the_next_attempt(entrepot: CommandLine, run
     await until_status(entrepot.client, job["id"], "Running")
     await runner.error(job["id"], run=2)
     lines = (await waiting).stderr.splitlines()
-    assert [line.split("  ")[1].split(":")[0].split(" until")[0] for line in lines[:2]] == ["Error", "Sleeping"]
-    assert "2 in a row" in lines[0]
+    assert [line.split("  ")[1].split(":")[0].split(" until")[0] for line in lines[1:3]] == ["Error", "Sleeping"]
+    assert "2 in a row" in lines[1]
 
 
 async def test_a_permanent_error_is_a_failure(entrepot: CommandLine, runner: RunnerTwin) -> None:

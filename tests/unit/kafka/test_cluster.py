@@ -7,14 +7,22 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from app.kafka.clients import KafkaCluster, Security
-from app.kafka.cluster import KafkaPasswordError, announce_kafka, cluster_of, read_password, resolve_kafka
+from app.kafka.cluster import (
+    KafkaPasswordError,
+    NoClusterError,
+    announce_kafka,
+    cluster_of,
+    read_password,
+    resolve_kafka,
+)
 from app.settings import Settings
 from tests.certificates import self_signed
 
 
 def test_the_embedded_broker_is_found_in_the_data_directory(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path, bootstrap_servers="", broker_port=1234)
-    assert resolve_kafka(settings).bootstrap_servers == "127.0.0.1:1234"
+    with pytest.raises(NoClusterError, match=str(tmp_path)):
+        resolve_kafka(settings)
     announce_kafka(tmp_path, "127.0.0.1:5678")
     (tmp_path / "broker").mkdir()
     (tmp_path / "broker" / "password").write_text("s3cret")

@@ -1,13 +1,17 @@
 """The free port of the API is probed on its own address, and errors name the cause."""
 
+import os
 import socket
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from app.settings import Settings
+from app.supervisor.ports import holder_of, keep_ports, kept_port, with_free_api_port
 from app.supervisor.restarts import NotStartedError
-from app.supervisor.supervisor import RunningService, with_free_api_port
+from app.supervisor.supervisor import RunningService
 
 FAMILIES = {"127.0.0.1": socket.AF_INET, "::1": socket.AF_INET6}
 
@@ -54,7 +58,7 @@ def test_a_default_port_in_use_is_replaced(used_port: tuple[str, int]) -> None:
     default.model_fields_set.discard("api_port")
     settings = with_free_api_port(default, messages.append)
     assert settings.api_port not in {0, port}
-    assert messages == [f"port {port} is in use; using {settings.api_port} for the API"]
+    assert messages == [f"port {port} is in use by {holder_of(port)}; using {settings.api_port} for the API"]
 
 
 @pytest.mark.parametrize("port", [0, 8470])
@@ -63,3 +67,47 @@ def test_a_foreign_address_is_not_reported_as_a_port_in_use(port: int) -> None:
     with pytest.raises(NotStartedError, match=f"can't listen on {foreign}, port {port}: Cannot assign") as error:
         with_free_api_port(Settings(api_host=foreign, api_port=port), print)
     assert "in use" not in str(error.value)
+
+
+def default_settings(data_dir: Path, host: str, port: int) -> Settings:
+    """Return settings whose port is the default, as if it were 8470."""
+    settings = Settings(api_host=host, data_dir=data_dir).model_copy(update={"api_port": port})
+    settings.model_fields_set.discard("api_port")
+    return settings
+
+
+def test_the_port_of_the_first_start_is_kept(used_port: tuple[str, int], tmp_path: Path) -> None:
+    host, port = used_port
+    default = default_settings(tmp_path, host, port)
+    first = with_free_api_port(default, print)
+    keep_ports(first, default)
+    assert with_free_api_port(default_settings(tmp_path, host, free_port(host)), print).api_port == first.api_port
+    with socket.create_server((host, first.api_port), family=FAMILIES[host]), pytest.raises(NotStartedError) as error:
+        with_free_api_port(default, print)
+    assert f"process {os.getpid()} in {Path.cwd()}" in str(error.value)
+    assert f"port {first.api_port} on {host}, which this data directory has used" in str(error.value)
+
+
+def test_a_configured_port_replaces_the_kept_one_and_any_port_does_not(tmp_path: Path) -> None:
+    for configured in (free_port("127.0.0.1"), 0, free_port("127.0.0.1")):
+        before = kept_port(tmp_path, "api")
+        settings = Settings(data_dir=tmp_path, api_port=configured, bootstrap_servers="kafka:9092")
+        keep_ports(with_free_api_port(settings, print), settings)
+        assert kept_port(tmp_path, "api") == (configured or before)
+        assert kept_port(tmp_path, "broker") is None, "a cluster has its own ports"
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{", '{"api": "8470"}', '{"api": 70000}', '{"api": -1}', '{"api": null}']
+)
+def test_a_damaged_file_of_ports_is_ignored(content: str, tmp_path: Path) -> None:
+    (tmp_path / "ports.json").write_text(content)
+    assert kept_port(tmp_path, "api") is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_the_holder_of_a_port_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        assert f"(process {os.getpid()} in {Path.cwd()})" in holder_of(port)
+    assert holder_of(port) == "another process"

@@ -10,6 +10,7 @@ import pytest
 from app.cli.exits import REFUSED, CommandError
 from app.cli.service.settings_errors import load_settings, unknown_names
 from app.settings import Settings
+from app.supervisor.ports import holder_of
 from app.supervisor.preflight import check_address, check_file_roots, check_store, wait_for_kafka
 from app.supervisor.restarts import NotStartedError
 
@@ -101,7 +102,8 @@ def test_a_foreign_address_is_named(host: str) -> None:
 def test_a_port_in_use_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        assert error_of(check_address, api_port=port) == f"ENTREPOT_API_PORT: port {port} on 127.0.0.1 is in use"
+        message = f"ENTREPOT_API_PORT: port {port} on 127.0.0.1 is in use by {holder_of(port)}"
+        assert error_of(check_address, api_port=port) == message
 
 
 async def test_an_unreachable_cluster_is_reported_after_a_timeout() -> None:
