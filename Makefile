@@ -36,10 +36,10 @@ PYTEST  = $(BIN)/pytest --numprocesses logical --maxprocesses 8
 # These cover `schemas` and `projections` completely. No other test is measured: it would take twice as long.
 COVERED = tests/laws tests/unit/schemas tests/unit/projections
 
+# Integration tests wait for a third of their time, in which unit tests run.
 test: lint ## Run `check` with coverage, then the integration tests on a real broker
 	$(PYTEST) $(COVERED) --cov --cov-report=term:skip-covered
-	$(PYTEST) tests/unit $(COVERED:%=--ignore=%)
-	$(BIN)/pytest tests/integration --numprocesses auto --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest tests/integration tests/unit $(COVERED:%=--ignore=%) --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 check: lint ## Run lint, types, architecture, unit and property tests; no servers, few examples
 	LAWS=quick $(PYTEST) tests/laws tests/unit -m "not slow"

@@ -34,6 +34,25 @@ def pytest_xdist_auto_num_workers() -> int:
     return min(4, 3 * len(os.sched_getaffinity(0)) // 2)
 
 
+# Files that take a minute, longest first. They start first, so that no process is left with one at the end.
+LONGEST = (
+    "test_profile_recovery.py",
+    "test_exactly_once.py",
+    "test_up.py",
+    "test_rebuild.py",
+    "test_bad_messages.py",
+    "test_rebuild_report.py",
+    "test_profiles.py",
+    "test_pages.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order the files by length; unit tests come last, because they can fill any gap."""
+    first = {Path(__file__).with_name(name): place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: first.get(item.path, len(first)))
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Have all brokers share an archive of loaded classes. Java ignores one of other jars or another Java."""
     if hasattr(config, "workerinput"):
