@@ -34,9 +34,9 @@ _CURSOR: Final[TypeAdapter[LetterPositions]] = TypeAdapter(
 class DeadLetterQuery(Query):
     """Filter of dead letters. `upload_id` and `job_id` mean the same: a file upload is a job."""
 
-    upload_id: Text = ""
-    job_id: Text = ""
-    stream: Text = ""
+    upload_id: Annotated[Text, Field(description="only dead letters of this upload")] = ""
+    job_id: Annotated[Text, Field(description="only dead letters of this job")] = ""
+    stream: Annotated[Text, Field(description="only dead letters of this stream")] = ""
     since: Annotated[
         TimestampText | None, Field(description="default: since the job was created, or the last thousand")
     ] = None

@@ -65,7 +65,7 @@ TimestampText = Annotated[
 Duration = Annotated[
     timedelta, BeforeValidator(_duration), WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN})
 ]
-Limit = Annotated[int, Field(ge=1, le=1000)]
+Limit = Annotated[int, Field(ge=1, le=1000, description="most items of a page")]
 Text = Annotated[str, Field(max_length=200, pattern=r"^[^\x00]*$")]
 PageCursor = Annotated[
     str, Field(max_length=4000, description="`next_cursor` of the previous page, with the same filter")

@@ -17,6 +17,8 @@ from schemas.coded import CodedError, Params, truncate
 from schemas.json_values import json_pointer
 
 CONTENT_TYPE: Final = "application/problem+json"
+REGISTRY: Final = "/registry"  # under it, the Schema Registry defines the form of errors
+REGISTRY_TYPE: Final = "application/vnd.schemaregistry.v1+json"
 MAX_ERRORS: Final = 100  # in a response
 MAX_NAMED_FIELDS: Final = 20
 MAX_NAME_CHARACTERS: Final = 200
@@ -73,6 +75,13 @@ class ApiProblem(Exception):
             status=self.status,
             content_type=CONTENT_TYPE,
             headers=self.headers,
+        )
+
+    def registry_response(self) -> web.Response:
+        """Return it in the form of the Schema Registry; its code is the status unless `more` has an `error_code`."""
+        body = {"error_code": self.more.get("error_code", self.status), "message": self.detail}
+        return web.Response(
+            body=orjson.dumps(body), status=self.status, content_type=REGISTRY_TYPE, headers=self.headers
         )
 
 

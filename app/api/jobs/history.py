@@ -27,7 +27,7 @@ class LogQuery(Query):
     since: Annotated[TimestampText | None, Field(description="inclusive")] = None
     until: Annotated[TimestampText | None, Field(description="exclusive")] = None
     search: Annotated[Text, Field(description="text in the message")] = ""
-    order: LogOrder = "newest_first"
+    order: Annotated[LogOrder, Field(description="order of the lines")] = "newest_first"
     limit: Limit = 50
     cursor: PageCursor | None = None
 
@@ -49,12 +49,12 @@ class HistoryQuery(Query):
 class MetricQuery(Query):
     """Range and filter of counts; default: the last 24 hours."""
 
-    since: TimestampText | None = None
-    until: TimestampText | None = None
+    since: Annotated[TimestampText | None, Field(description="inclusive; default: a day before `until`")] = None
+    until: Annotated[TimestampText | None, Field(description="exclusive; default: now")] = None
     interval: Annotated[Duration | None, Field(description="width of a bucket in whole minutes; default 1h")] = None
-    job_id: Text = ""
-    provider: Text = ""
-    stream: Text = ""
+    job_id: Annotated[Text, Field(description="only counts of this job")] = ""
+    provider: Annotated[Text, Field(description="only counts of jobs with this provider")] = ""
+    stream: Annotated[Text, Field(description="only counts of this stream")] = ""
 
 
 class BucketView(View):

@@ -48,17 +48,17 @@ SortBy = Literal[
 class JobsQuery(Query):
     """Filter and order of jobs."""
 
-    status: Annotated[tuple[VisibleStatus, ...], Field(max_length=6)] = ()
-    provider: Text = ""
-    job_type: Text = ""
+    status: Annotated[tuple[VisibleStatus, ...], Field(max_length=6, description="only jobs with one of these")] = ()
+    provider: Annotated[Text, Field(description="only jobs with this provider")] = ""
+    job_type: Annotated[Text, Field(description="only jobs of this type of their provider")] = ""
     kind: Annotated[Text, Field(description="import, export or enrichment")] = ""
     uploads: Annotated[bool | None, Field(description="true: only uploads; false: only other jobs; absent: both")] = (
         None
     )
     search: Annotated[Text, Field(description="text in the name, the description or the id")] = ""
     reference: Annotated[Text, Field(description="the name, ignoring case, or the beginning of the id")] = ""
-    updated_since: TimestampText | None = None
-    sort: SortBy = "name"
+    updated_since: Annotated[TimestampText | None, Field(description="inclusive")] = None
+    sort: Annotated[SortBy, Field(description="field to sort by; `-`: descending")] = "name"
     limit: Limit = 50
     cursor: PageCursor | None = None
 

@@ -64,7 +64,7 @@ OptionText = Annotated[str, Field(min_length=1, max_length=200)]
 class PreviewQuery(Query):
     """The stream, and the known properties of the backfill."""
 
-    stream: Annotated[str, Field(pattern=STREAM_PATTERN)]
+    stream: Annotated[str, Field(pattern=STREAM_PATTERN, description="name of the stream")]
     messages: Annotated[int | None, Field(ge=1, le=10**12, description="total number of messages")] = None
     since: Annotated[TimestampText | None, Field(description="event time of the oldest message")] = None
     until: Annotated[TimestampText | None, Field(description="event time of the newest message")] = None

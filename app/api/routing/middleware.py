@@ -14,7 +14,7 @@ from aiohttp.typedefs import Handler
 
 from app.api.context import API, QUIET, REQUEST_ID
 from app.api.http.auth import ANONYMOUS, SECURITY_HEADERS, authenticated, authorize, check_host
-from app.api.http.problems import ApiProblem, FieldError, invalid
+from app.api.http.problems import REGISTRY, ApiProblem, FieldError, invalid
 from app.api.http.write_failures import write_problem
 from app.api.routing.parsing import read_body, read_query
 from app.api.routing.routes import RequestContext, Route
@@ -127,6 +127,8 @@ def _named_cause(request: web.Request, error: BaseException | None) -> ApiProble
 
 
 def _problem_response(request: web.Request, problem: ApiProblem) -> web.Response:
+    if request.path.startswith(f"{REGISTRY}/"):
+        return problem.registry_response()
     page = request.app.get(PROBLEM_PAGE)
     if page is not None and _wants_page(request):
         return page(request, problem)
@@ -134,7 +136,7 @@ def _problem_response(request: web.Request, problem: ApiProblem) -> web.Response
 
 
 def _wants_page(request: web.Request) -> bool:
-    api = request.path.startswith(("/v2/", "/collect/", "/registry/", "/openapi.json", "/livez", "/readyz", "/metrics"))
+    api = request.path.startswith(("/v2/", "/collect/", "/openapi.json", "/livez", "/readyz", "/metrics"))
     return not api and "text/html" in request.headers.get("Accept", "")
 
 

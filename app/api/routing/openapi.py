@@ -1,16 +1,17 @@
 """The OpenAPI 3.1 document, generated from the declared routes."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from pydantic import TypeAdapter
 from pydantic.json_schema import JsonSchemaMode
 
-from app.api.http.problems import CONTENT_TYPE
+from app.api.http.problems import CONTENT_TYPE, REGISTRY, REGISTRY_TYPE
 from app.api.routing.routes import STREAM_PATTERN, Query, ResponseSpec, Route
 
 VERSION: Final = "2.0"
+TEXT: Final[Mapping[str, Any]] = {"type": "string"}
 REF: Final = "#/components/schemas/{model}"
 DESCRIPTIONS: Final = {
     400: "the body is malformed, or nested too deep",
@@ -57,9 +58,27 @@ PROBLEM: Final = {
         "changed": {"type": "object", "description": "by field: `yours` and `current`"},
     },
 }
-PATH_PARAMETERS: Final = {
-    "stream": {"type": "string", "pattern": STREAM_PATTERN},
-    "version": {"type": "string", "pattern": "^([0-9]{1,9}|latest|-1)$"},
+REGISTRY_ERROR: Final = {
+    "type": "object",
+    "required": ["error_code", "message"],
+    "properties": {"error_code": {"type": "integer"}, "message": {"type": "string"}},
+}
+PATH_PARAMETERS: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = {  # the description and the schema, by name
+    "definition_id": ("`identity` or `mapping:<stream>`", TEXT),
+    "forgetting_id": ("id of a forgetting", TEXT),
+    "job_id": ("id of a job", TEXT),
+    "job_type": ("a job type of the provider", TEXT),
+    "key": ("an identity as `kind:value`", TEXT),
+    "lane": ("`realtime` or `backfill`", TEXT),
+    "name": ("name of a stream", TEXT),
+    "provider": ("name of a provider", TEXT),
+    "rebuild_id": ("id of a rebuild", TEXT),
+    "schema_id": ("id of a schema, as in the frame of a record", TEXT),
+    "session_id": ("id of a session", TEXT),
+    "stream": ("name of a stream", {"type": "string", "pattern": STREAM_PATTERN}),
+    "subject": ("name of a subject", TEXT),
+    "token_id": ("id of a token", TEXT),
+    "version": ("a version, or `latest`", {"type": "string", "pattern": "^([0-9]{1,9}|latest|-1)$"}),
 }
 SECURITY: Final = {"bearer": {"type": "http", "scheme": "bearer", "description": "a token of `POST /v2/token`"}}
 
@@ -68,7 +87,7 @@ class _Document:
     """Collects the schemas that the operations of routes refer to, and links operations to each other."""
 
     def __init__(self, routes: Sequence[Route]) -> None:
-        self.schemas: dict[str, Any] = {"Problem": PROBLEM}
+        self.schemas: dict[str, Any] = {"Problem": PROBLEM, "RegistryError": REGISTRY_ERROR}
         self.routes = routes
 
     def schema(self, kind: Any, mode: JsonSchemaMode = "serialization") -> dict[str, Any]:
@@ -80,7 +99,7 @@ class _Document:
     def operation(self, route: Route) -> dict[str, Any]:
         """Return the operation of a route."""
         successes = {response.status: response for response in route.responses}
-        responses = {str(status): self._problem(status) for status in _problem_statuses(route) - {*successes}}
+        responses = {str(status): self._problem(route, status) for status in _problem_statuses(route) - {*successes}}
         responses |= {str(status): self._response(route, response) for status, response in successes.items()}
         operation: dict[str, Any] = {
             "operationId": _operation_id(route),
@@ -131,8 +150,10 @@ class _Document:
         required = ["data", "status", "message", "request_id"]
         return {"type": "object", "required": required, "properties": properties}
 
-    def _problem(self, status: int) -> dict[str, Any]:
-        content = {CONTENT_TYPE: {"schema": {"$ref": REF.format(model="Problem")}}}
+    def _problem(self, route: Route, status: int) -> dict[str, Any]:
+        is_registry = route.path.startswith(f"{REGISTRY}/")
+        content_type, model = (REGISTRY_TYPE, "RegistryError") if is_registry else (CONTENT_TYPE, "Problem")
+        content = {content_type: {"schema": {"$ref": REF.format(model=model)}}}
         response: dict[str, Any] = {"description": DESCRIPTIONS[status], "content": content}
         return response
 
@@ -174,9 +195,10 @@ def _problem_statuses(route: Route) -> set[int]:
 
 
 def _path_parameters(route: Route) -> list[dict[str, Any]]:
+    parameters = ((name, *PATH_PARAMETERS[name]) for name in _path_names(route))
     return [
-        {"name": name, "in": "path", "required": True, "schema": PATH_PARAMETERS.get(name, {"type": "string"})}
-        for name in _path_names(route)
+        {"name": name, "in": "path", "required": True, "description": description, "schema": dict(schema)}
+        for name, description, schema in parameters
     ]
 
 

@@ -29,17 +29,17 @@ class Rules(RootModel[dict[str, str]]):
 def declared() -> dict[str, Any]:
     routes = Routes("items", "/v2/item", problems=(404,))
 
-    listed = ResponseSpec(data=list[int], headers=("ETag",), ids={"id": "/data/0"})
+    listed = ResponseSpec(data=list[int], headers=("ETag",), ids={"job_id": "/data/0"})
 
     @routes("GET", "", "List items", listed)
     async def list_items(call: RequestContext[Filter, None]) -> web.Response:
         raise NotImplementedError
 
-    @routes("PUT", "/{id}", "Replace an item", ResponseSpec("the item"), headers=(IF_MATCH,), role="admin")
+    @routes("PUT", "/{job_id}", "Replace an item", ResponseSpec("the item"), headers=(IF_MATCH,), role="admin")
     async def replace_item(call: RequestContext[Query, Item]) -> web.Response:
         raise NotImplementedError
 
-    @routes("POST", "/{id}", "Change an item", ResponseSpec(status=202), headers=(OPTIONAL_IF_MATCH,), problems=(409,))
+    @routes("POST", "/{job_id}", "Change it", ResponseSpec(status=202), headers=(OPTIONAL_IF_MATCH,), problems=(409,))
     async def change_item(call: RequestContext[Query, Rules | None]) -> web.Response:
         raise NotImplementedError
 
@@ -53,7 +53,7 @@ def test_request_types_are_those_of_the_handler() -> None:
         (Query, Item, True),
         (Query, Rules, False),
     ]
-    assert routes["PUT"].path == "/v2/item/{id}"
+    assert routes["PUT"].path == "/v2/item/{job_id}"
 
 
 def test_reading_needs_a_viewer_and_writing_an_editor_by_default() -> None:
@@ -65,7 +65,7 @@ def test_statuses_are_implied_by_body_and_headers() -> None:
     paths = declared()["document"]["paths"]
     always = {"401", "403", "404", "421", "422", "503"}
     assert set(paths["/v2/item"]["get"]["responses"]) == always | {"200"}
-    put, post = paths["/v2/item/{id}"]["put"]["responses"], paths["/v2/item/{id}"]["post"]["responses"]
+    put, post = paths["/v2/item/{job_id}"]["put"]["responses"], paths["/v2/item/{job_id}"]["post"]["responses"]
     assert set(put) == always | {"200", "400", "408", "412", "413", "415", "428", "507"}
     assert set(post) == always - {"404"} | {"202", "400", "408", "409", "412", "413", "415", "507"}
     assert paths["/v2/item"]["get"]["responses"]["200"]["description"] == "List items"
@@ -73,11 +73,11 @@ def test_statuses_are_implied_by_body_and_headers() -> None:
 
 def test_a_response_links_to_the_routes_that_need_its_ids() -> None:
     paths = declared()["document"]["paths"]
-    parameters = {"path.id": "$response.body#/data/0", "header.If-Match": "$response.header.ETag"}
+    parameters = {"path.job_id": "$response.body#/data/0", "header.If-Match": "$response.header.ETag"}
     assert paths["/v2/item"]["get"]["responses"]["200"]["links"] == {
-        name: {"operationId": name, "parameters": parameters} for name in ("put_v2_item_id", "post_v2_item_id")
+        name: {"operationId": name, "parameters": parameters} for name in ("put_v2_item_job_id", "post_v2_item_job_id")
     }
-    assert "links" not in paths["/v2/item/{id}"]["put"]["responses"]["200"]
+    assert "links" not in paths["/v2/item/{job_id}"]["put"]["responses"]["200"]
 
 
 class Position:

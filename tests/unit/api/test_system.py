@@ -1,10 +1,13 @@
 """The OpenAPI document, the schema registry, readiness and metrics."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from app.api.routing.openapi import document
 from app.api.server import ALL
 from app.kafka.memory.cluster import MemoryCluster
 from app.store.tables import tables_of
@@ -17,10 +20,18 @@ CREATED = "jobs.events-entrepot.jobs.events.JobCreated"
 
 @pytest.mark.asyncio(loop_scope="session")
 async def test_the_document_is_valid_and_has_every_route(unchanged: Api) -> None:
-    document = (await unchanged.client.ask("GET", "/openapi.json")).body
-    OpenAPIV31SpecValidator(document).validate()
-    documented = {(method.upper(), path) for path, item in document["paths"].items() for method in item}
+    served = (await unchanged.client.ask("GET", "/openapi.json")).body
+    OpenAPIV31SpecValidator(served).validate()
+    documented = {(method.upper(), path) for path, item in served["paths"].items() for method in item}
     assert documented == {(route.method, route.path) for route in ALL}
+
+
+def test_every_parameter_is_described_and_every_operation_has_its_id() -> None:
+    operations = [operation for item in document(ALL)["paths"].values() for operation in item.values()]
+    assert len({operation["operationId"] for operation in operations}) == len(operations) == len(ALL)
+    for operation in operations:
+        for parameter in operation["parameters"]:
+            assert parameter.get("description"), (operation["operationId"], parameter["name"])
 
 
 @pytest.mark.asyncio(loop_scope="session")
@@ -34,11 +45,82 @@ async def test_schemas_are_found_by_id_and_by_subject_without_a_token(unchanged:
         by_id = await anonymous.ask("GET", f"/registry/schemas/ids/{shown['id']}")
         assert by_id.body == {"schema": shown["schema"], "schemaType": "AVRO"}
         assert by_id.headers["Content-Type"] == "application/vnd.schemaregistry.v1+json"
+        schema = json.loads(shown["schema"])
+        for path in (f"schemas/ids/{shown['id']}", f"subjects/{CREATED}/versions/latest"):
+            assert (await anonymous.ask("GET", f"/registry/{path}/schema")).body == schema
         uses = (await anonymous.ask("GET", f"/registry/schemas/ids/{shown['id']}/versions")).body
         assert uses == [{"subject": CREATED, "version": newest}]
+        assert (await anonymous.ask("GET", f"/registry/schemas/ids/{shown['id']}/subjects")).body == [CREATED]
         for version_id in versions():
             assert (await anonymous.ask("GET", f"/registry/schemas/ids/{version_id}")).status == 200
-        assert (await anonymous.ask("GET", "/registry/config")).body == {"compatibilityLevel": "FULL_TRANSITIVE"}
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_tools_find_what_they_ask_for_beside_schemas(unchanged: Api) -> None:
+    for path, body in (
+        ("", {}),
+        ("schemas/types", ["AVRO"]),
+        ("contexts", ["."]),
+        ("mode", {"mode": "READONLY"}),
+        (f"mode/{CREATED}", {"mode": "READONLY"}),
+        ("config", {"compatibilityLevel": "FULL_TRANSITIVE"}),
+        (f"config/{CREATED}", {"compatibilityLevel": "FULL_TRANSITIVE"}),
+        (f"config/{CREATED}?defaultToGlobal=true", {"compatibilityLevel": "FULL_TRANSITIVE"}),
+        (f"subjects/{CREATED}/versions/latest/referencedby", []),
+        (f"subjects?subjectPrefix={CREATED}", [CREATED]),
+    ):
+        assert (await unchanged.client.ask("GET", f"/registry/{path}")).body == body, path
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_schemas_are_listed_in_pages(unchanged: Api) -> None:
+    async def listed(options: str) -> list[dict[str, Any]]:
+        body: list[dict[str, Any]] = (await unchanged.client.ask("GET", f"/registry/schemas?{options}")).body
+        return body
+
+    everything = await listed("")
+    assert {item["id"] for item in everything} == {*versions()}
+    assert await listed("offset=2&limit=3&deleted=false") == everything[2:5]
+    assert await listed("offset=1&limit=-1") == everything[1:]
+    (created,) = await listed(f"latestOnly=true&subjectPrefix={CREATED}")
+    assert created == (await unchanged.client.ask("GET", f"/registry/subjects/{CREATED}/versions/latest")).body
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_a_serializer_gets_the_id_of_a_known_schema_and_can_register_no_other(unchanged: Api) -> None:
+    known = (await unchanged.client.ask("GET", f"/registry/subjects/{CREATED}/versions/latest")).body
+    indented = json.dumps(json.loads(known["schema"]), indent=2)
+    subject, with_type = f"/registry/subjects/{CREATED}", {"Content-Type": "application/vnd.schemaregistry.v1+json"}
+    for sent in ({"schema": known["schema"]}, {"schema": indented, "schemaType": "AVRO", "references": []}):
+        assert (await unchanged.client.ask("POST", subject, sent)).body == known
+        assert (await unchanged.client.ask("POST", f"{subject}/versions", sent, **with_type)).body == {
+            "id": known["id"]
+        }
+    for path, sent, status, code in (
+        (subject, {"schema": '"string"'}, 404, 40403),
+        (f"{subject}/versions", {"schema": '"string"'}, 422, 42205),
+        (f"{subject}/versions", {"schema": "{}", "schemaType": "JSON"}, 422, 42205),
+        ("/registry/subjects/none", {"schema": '"string"'}, 404, 40401),
+        (subject, {"schema": "no JSON"}, 400, 400),
+        (subject, {"schema": "[" * 5000 + "]" * 5000}, 400, 400),
+        (subject, {}, 422, 422),
+    ):
+        refused = await unchanged.client.ask("POST", path, sent)
+        assert (refused.status, refused.body["error_code"]) == (status, code), sent
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_all_errors_of_the_registry_have_its_form(unchanged: Api) -> None:
+    for method, path, status in (
+        ("GET", "associations/resources/-/jobs.events", 404),
+        ("GET", "schemas/ids/1/none", 404),
+        ("PUT", "config", 405),
+        ("GET", "schemas?limit=many", 422),
+    ):
+        answer = await unchanged.client.ask(method, f"/registry/{path}")
+        assert (answer.status, answer.body["error_code"]) == (status, status), path
+        assert answer.body["message"]
+        assert answer.headers["Content-Type"] == "application/vnd.schemaregistry.v1+json"
 
 
 @pytest.mark.asyncio(loop_scope="session")
