@@ -23,6 +23,7 @@ class MappedBatch:
     rules_offset: int  # the offset in definitions.events of the rules that mapped them
     payload: bytes
     generation: int = 0  # of the target profiles: the number of rebuilds promoted up to these rules
+    forgettings_offset: int = 0  # the offset in definitions.events up to which forgotten persons are excluded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,4 +37,15 @@ class NodeBatch:
     generation: int = 0  # of the target profiles
 
 
-Update = MappedBatch | NodeBatch
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateFence:
+    """The end of mapped batches that exclude forgotten persons up to an earlier offset of definitions.events only.
+
+    All lanes had confirmed this offset before. A later batch with an earlier one is from a replaced owner of its raw
+    partition, which nobody counts on: the present owner maps the same messages.
+    """
+
+    forgettings_offset: int
+
+
+Update = MappedBatch | NodeBatch | UpdateFence

@@ -67,10 +67,12 @@ class MappingChunk:
         partitions: int,
         now: datetime,
         sample: FieldSample | None = None,
+        forgettings_offset: int = 0,
     ) -> None:
         self._lane = lane
         self.rules = rules
         self._forgotten = forgotten or None  # tested for each message
+        self._forgettings_offset = forgettings_offset  # that `forgotten` has read up to
         self._partitions = partitions
         self._payloads: dict[int, bytes] | None = None  # of chunks in `fitting`
         self._now = now
@@ -170,7 +172,12 @@ class MappingChunk:
         if too_large and len(self.records) > 1:
             for record in self.records:
                 single = MappingChunk(
-                    self._lane, self.rules, self._forgotten or Forgotten(), self._partitions, self._now
+                    self._lane,
+                    self.rules,
+                    self._forgotten or Forgotten(),
+                    self._partitions,
+                    self._now,
+                    forgettings_offset=self._forgettings_offset,
                 )
                 single.add(record)
                 yield from single.fitting()
@@ -194,6 +201,7 @@ class MappingChunk:
                 rules_offset=self.rules.rules_offset,
                 payload=payload,
                 generation=self.rules.generation,
+                forgettings_offset=self._forgettings_offset,
             )
             updates.append(ProducerRecord(UPDATES[self._lane].name, encode(update), partition=partition))
         return updates

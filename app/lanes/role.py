@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, Final
+from uuid import uuid4
 
 from aiokafka import TopicPartition
 
@@ -30,7 +31,7 @@ from app.lanes.pause import PauseFlag
 from app.lanes.pending_counts import PendingCounts
 from app.process import Clock, Monotonic, shutdown_event, utc_now
 from app.settings import Settings
-from app.store.models import JobMapped, StreamDelta
+from app.store.models import JobMapped, StaleOwnerError, StreamDelta
 from app.store.read_store import ReadStore
 from connectors.kit.threads import in_thread
 from projections.definitions.compiled_rules import CompiledRules
@@ -50,10 +51,6 @@ Deltas = Mapping[TopicPartition, Sequence[StreamDelta]]
 _log = logging.getLogger(__name__)
 
 
-class StaleOwnerError(RuntimeError):
-    """Another worker owns a partition of this process. Leave; the next owner resumes after what is counted."""
-
-
 class Lane:
     """The raw partitions that this process owns in one lane."""
 
@@ -68,6 +65,7 @@ class Lane:
         monotonic: Monotonic = time.monotonic,
     ) -> None:
         self._name = name
+        self._owner = uuid4().hex
         self._partitions = settings.partitions
         self._store = store
         self._rules = rules
@@ -137,6 +135,7 @@ class Lane:
 
     async def _on_assigned(self, numbers: frozenset[int]) -> Mapping[TopicPartition, int]:
         topic = LANES[self._name].name
+        await self._store.lanes.claim(topic, numbers, self._owner)  # before all offsets are read
         for number in numbers:
             partition = TopicPartition(topic, number)
             self._counted[partition] = self._mapped[partition] = await self._store.streams.next_offset(topic, number)
@@ -172,11 +171,12 @@ class Lane:
                 continue
             await self._count()  # so that no message from before that offset is mapped again
             offset = self._counted[partition]
-            await self._store.plane.record_rules(partition.topic, partition.partition, offset, newest)
+            await self._store.plane.record_rules(partition.topic, partition.partition, offset, newest, self._owner)
             changes.append((offset, newest))
         if self._confirmed != newest and self._rule_changes:
             numbers = [partition.partition for partition in self._rule_changes]
-            await self._store.plane.confirm_rules(LANES[self._name].name, numbers, newest)
+            required = await self._store.plane.confirm_rules(LANES[self._name].name, numbers, newest, self._owner)
+            self._required = max(self._required, required)
             self._confirmed = newest
 
     async def _rules_for(self, partition: TopicPartition, offset: int) -> tuple[CompiledRules, float]:
@@ -191,12 +191,19 @@ class Lane:
 
     async def _map(self, partition: TopicPartition, records: Sequence[Any]) -> None:
         while records:
-            if await self._pause.is_paused():
+            if self._is_behind() or await self._pause.is_paused():
                 self._consumer.seek(partition, records[0].offset)
                 return
             compiled, end = await self._rules_for(partition, records[0].offset)
-            forgotten, sample = self._rules.rules.forgotten, self._samples[partition]
-            chunk = MappingChunk(self._name, compiled, forgotten, self._partitions, self._clock(), sample)
+            chunk = MappingChunk(
+                self._name,
+                compiled,
+                self._rules.rules.forgotten,
+                self._partitions,
+                self._clock(),
+                self._samples[partition],
+                self._rules.rules_offset,
+            )
             fitting = await self._fill(chunk, records, end)
             records = records[len(chunk.records) :]
             await self._send(partition, fitting)
@@ -274,7 +281,8 @@ class Lane:
         for partition, counts in pending.items():
             jobs = [JobMapped(job_id=job_id, count=count, at=now) for job_id, count in counts.jobs.items()]
             place = (partition.topic, partition.partition)
-            if not await self._store.streams.add(*place, counts.start, counts.next_offset, deltas[partition], jobs):
+            start, end = counts.start, counts.next_offset
+            if not await self._store.streams.add(*place, start, end, deltas[partition], jobs, self._owner):
                 name = "/".join(map(str, place))
                 raise StaleOwnerError(f"another worker has counted {name} past offset {counts.start}")
             self._counted[partition] = counts.next_offset

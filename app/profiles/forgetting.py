@@ -5,7 +5,8 @@ is in `definitions.events`, and every step can be repeated, by this process or t
 
 1. compares the recorded hashes with all stored keys, and follows links from the matches to all identities;
 2. records the hashes of further identities, and starts again; if there are none,
-3. waits until all lanes exclude the identities, and profiles have applied what lanes wrote before that;
+3. waits until all lanes exclude the identities, fences the updates, so that profiles skip what replaced owners of raw
+   partitions send later, and waits until profiles have applied what precedes the fence;
 4. searches again, as updates that were pending may have linked further identities, and starts again if they have;
 5. has the node of each identity forget, waits until all have, and reports; other persons are reported meanwhile.
 
@@ -49,7 +50,7 @@ from projections.profiles.updates import NodeMessages
 from schemas.definitions import PARTITION, ExtendForgetting, ForgettingCommand, ReportForgotten
 from schemas.instants import micros
 from schemas.topics import DEFINITIONS_COMMANDS, UPDATES, UPDATES_REALTIME
-from schemas.updates import NodeBatch
+from schemas.updates import NodeBatch, UpdateFence
 from schemas.wire.codec import encode
 
 POLL_INTERVAL: Final = 0.1  # seconds between two checks for forgettings
@@ -86,6 +87,7 @@ class Barrier:
     """
 
     rules_offset: int
+    is_fenced: bool = False
     hops: int = 0
     ends: Mapping[TopicPartition, int] = field(default_factory=dict)
 
@@ -248,7 +250,12 @@ class ForgettingWorker:
         async def confirmed() -> bool:
             return not await self._plane.unconfirmed(barrier.rules_offset)
 
+        await self._plane.confirm_unclaimed(self._partitions, barrier.rules_offset)
         await _until(confirmed)
+        if not barrier.is_fenced:
+            fence = encode(UpdateFence(forgettings_offset=barrier.rules_offset))
+            await self._writer.write(ProducerRecord(at.topic, fence, partition=at.partition) for at in self._updates)
+            barrier.is_fenced = True
         while barrier.hops < MAX_HOPS:
             if not barrier.ends:
                 barrier.ends = await self._offsets.end_offsets(self._updates)

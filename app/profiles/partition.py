@@ -39,13 +39,14 @@ from projections.profiles.updates import (
     slices_of,
 )
 from schemas.topics import LANES, UPDATES
-from schemas.updates import MappedBatch, NodeBatch, Update
+from schemas.updates import MappedBatch, NodeBatch, Update, UpdateFence
 from schemas.wire.codec import encode
 
 MAX_OUTBOX_BYTES: Final = 4 * 1024 * 1024  # of JSON in a record, or in the smallest part that a state is split into
 REFERENCE: Final = struct.Struct(">BHQQQ")  # lane, partition and offset of a raw record, index in it, rules_offset
 PAGES: Final = "pages"  # of references, numbered in the order they were written
 RULES_OFFSET: Final = "rules_offset"  # offset of the rules that a rebuild's messages were mapped by: its promotion
+FENCE: Final = "fence/"  # and the lane: the newest fence of its update topic
 ALL_ROWS: Final = sys.maxsize
 MAX_REFERENCES: Final = 10_001  # of one key: more than are read for one response
 NO_CHANGES: Final[Mapping[str, bytes]] = MappingProxyType({})
@@ -81,6 +82,7 @@ class ProfilePartition:
         self._offsets = store.offsets()  # of the update topics by name, and of the raw topics by `topic/partition`
         self._pages = int(store.fact(PAGES) or 0)
         self._rules_offset = int(store.fact(RULES_OFFSET) or 0)
+        self._fences = {lane: int(store.fact(FENCE + lane) or 0) for lane in UPDATES}
         self.nodes = NodeCache(store.get_nodes, max_nodes)
         self._dedup = DedupWindow(store.get_seen, store.iterate_seen, clock, in_any_order=in_any_order)
         self._clock = clock
@@ -116,7 +118,8 @@ class ProfilePartition:
     def apply(self, lane: str, offset: int, update: Update | None, max_identities: int) -> int:
         """Apply one record of an update topic and return its number of rows.
 
-        A record that was applied before, is for another generation, or could not be decoded (None) has no rows.
+        A record that was applied before, is for another generation, follows a fence that it does not comply with, or
+        could not be decoded (None) has no rows.
         """
         return sum(self.apply_in_slices(lane, offset, update, max_identities, ALL_ROWS))
 
@@ -129,7 +132,12 @@ class ProfilePartition:
         """
         if offset < self.next_offset(lane):
             return
-        if update is not None and update.generation == self.generation:
+        if isinstance(update, UpdateFence):
+            self._fences[lane] = max(update.forgettings_offset, self._fences[lane])
+        elif isinstance(update, MappedBatch) and update.forgettings_offset < self._fences[lane]:
+            place = (UPDATES[lane].name, self.number, offset, update.topic, update.partition)
+            _log.warning("skipping %s-%d@%d: a replaced owner of %s/%d has sent it", *place)
+        elif update is not None and update.generation == self.generation:
             try:
                 yield from self._slices(update, self._outbox(lane, max_identities), rows)
             except MalformedUpdateError as error:
@@ -179,7 +187,7 @@ class ProfilePartition:
     def _outbox(self, lane: str, max_identities: int) -> Outbox:
         return self._outboxes.setdefault(lane, Outbox(max_identities))
 
-    def _slices(self, update: Update, outbox: Outbox, rows: int) -> Iterator[int]:
+    def _slices(self, update: MappedBatch | NodeBatch, outbox: Outbox, rows: int) -> Iterator[int]:
         if isinstance(update, NodeBatch):
             yield self._apply_messages(decode_messages(update.payload), outbox)
         elif update.next_offset > self.next_raw_offset(f"{update.topic}/{update.partition}"):
@@ -265,12 +273,15 @@ class ProfilePartition:
             seen=self._dedup.take_changes(),
             refs={key.encode() + page: bytes(references) for key, references in self._references.items()},
             offsets=self._offsets,
-            facts={PAGES: str(self._pages).encode(), **facts},
+            facts={PAGES: str(self._pages).encode(), **self._fence_facts(), **facts},
         )
         self.store.write(changes)
         self.nodes.mark_stored(sum(len(node or b"") for node in changes.nodes.values()))
         self._references, self._encoded = {}, {}
         self._is_dirty = False
+
+    def _fence_facts(self) -> Mapping[str, bytes]:
+        return {FENCE + lane: str(offset).encode() for lane, offset in self._fences.items() if offset}
 
     def references(self, key: str) -> Sequence[tuple[int, int, int, int, int]]:
         """Return the first raw messages of a key, in their order: lane, partition, offset, index, rules_offset."""

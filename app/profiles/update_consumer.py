@@ -20,7 +20,7 @@ from projections.definitions.compiled_rules import identity_of
 from projections.definitions.rebuild_spec import VersionedBody
 from projections.definitions.rules import Rules
 from schemas.topics import LANES, UPDATES
-from schemas.updates import MappedBatch, NodeBatch, Update
+from schemas.updates import MappedBatch, NodeBatch, Update, UpdateFence
 from schemas.wire.catalog import UnreadableRecordError
 from schemas.wire.codec import decode
 
@@ -167,7 +167,7 @@ def decode_update(record: UpdateRecord) -> Update | None:
     except UnreadableRecordError as error:
         reason = sentence_of(error)
     else:
-        if isinstance(update, NodeBatch) or (isinstance(update, MappedBatch) and _is_plausible(update)):
+        if isinstance(update, NodeBatch | UpdateFence) or (isinstance(update, MappedBatch) and _is_plausible(update)):
             return update
         reason = f"{type(update).__name__} is not an update"
     _log.warning("skipping invalid record %s-%d@%d: %s", record.topic, record.partition, record.offset, reason)

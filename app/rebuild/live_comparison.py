@@ -33,7 +33,7 @@ from projections.profiles.profile_view import shown_key
 from projections.profiles.update_codec import MalformedUpdateError, decode_mapped, decode_messages
 from projections.profiles.updates import decode_node
 from schemas.topics import LANES, MAX_RECORD_BYTES, UPDATES
-from schemas.updates import MappedBatch
+from schemas.updates import MappedBatch, UpdateFence
 
 STALL_TIMEOUT_SECONDS: Final = 30.0  # without any progress
 RETRY_DELAY_SECONDS: Final = 0.2
@@ -278,7 +278,7 @@ def _count_missing(bound: Bounds, reached: Callable[[TopicPartition], int]) -> M
 def _identities(record: UpdateRecord) -> set[int]:
     """Return the hashes of the identities that an update is sent to."""
     update = decode_update(record)
-    if update is None:
+    if update is None or isinstance(update, UpdateFence):
         return set()
     try:
         messages = decode_mapped(update.payload) if isinstance(update, MappedBatch) else decode_messages(update.payload)

@@ -1,13 +1,23 @@
 """The data plane in the read store: rules of raw messages, owners and generations of profiles, rebuild progress."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy import delete, func, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store.database import Database
-from app.store.tables import applied_rules, confirmed_rules, profile_generations, profile_owners, rebuild_progress
+from app.store.lanes import UNCLAIMED, check_owner
+from app.store.tables import (
+    applied_rules,
+    confirmed_rules,
+    lane_owners,
+    profile_generations,
+    profile_owners,
+    rebuild_progress,
+)
+from schemas.topics import LANES
 
 NEXT: Final = "next"
 LIVE: Final = "live"
@@ -37,12 +47,20 @@ class PlaneStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def record_rules(self, topic: str, partition: int, offset: int, rules_offset: int) -> None:
-        """Record that raw messages from `offset` on are mapped by the rules at `rules_offset` of definitions.events."""
+    async def record_rules(
+        self, topic: str, partition: int, offset: int, rules_offset: int, owner: str = UNCLAIMED
+    ) -> None:
+        """Record that raw messages from `offset` on are mapped by the rules at `rules_offset` of definitions.events.
+
+        Raises:
+            StaleOwnerError: another worker has claimed the partition.
+
+        """
         row = {"topic": topic, "partition": partition, "offset": offset, "rules_offset": rules_offset}
         insert = self._database.insert(applied_rules).values(**row)
         keys = applied_rules.primary_key.columns
         async with self._database.writing() as connection:
+            await check_owner(connection, topic, [partition], owner)
             await connection.execute(
                 insert.on_conflict_do_update(index_elements=keys, set_={"rules_offset": rules_offset})
             )
@@ -55,39 +73,59 @@ class PlaneStore:
             rows = await connection.execute(query.order_by(table.offset))
             return [(int(row.offset), int(row.rules_offset)) for row in rows]
 
-    async def confirm_rules(self, topic: str, partitions: Iterable[int], rules_offset: int) -> None:
+    async def confirm_rules(
+        self, topic: str, partitions: Collection[int], rules_offset: int, owner: str = UNCLAIMED
+    ) -> int:
         """Record that raw messages are mapped by the rules at `rules_offset` or newer ones from now on.
 
-        A confirmation of newer rules remains.
+        A confirmation of newer rules remains. Return the offset of the newest rules that are confirmed.
+
+        Raises:
+            StaleOwnerError: another worker has claimed one of the partitions.
+
         """
-        rows = [{"topic": topic, "partition": number, "rules_offset": rules_offset} for number in partitions]
-        insert = self._database.insert(confirmed_rules)
-        keys, confirmed = confirmed_rules.primary_key.columns, insert.excluded.rules_offset
-        upsert = insert.on_conflict_do_update(
-            index_elements=keys,
-            set_={"rules_offset": confirmed},
-            where=confirmed_rules.c.rules_offset < confirmed,
-        )
         async with self._database.writing() as connection:
-            await connection.execute(upsert, rows)
+            await check_owner(connection, topic, partitions, owner)
+            await self._confirm(connection, [(topic, number) for number in partitions], rules_offset)
+            return await _newest_confirmed(connection, topic, partitions)
 
     async def confirmed(self, topic: str, partitions: Iterable[int]) -> int:
         """Return the offset of the newest rules that are confirmed for any of these partitions; 0 when none are."""
-        table = confirmed_rules.c
-        newest = select(func.max(table.rules_offset)).where(table.topic == topic, table.partition.in_(partitions))
         async with self._database.reading() as connection:
-            return int((await connection.execute(newest)).scalar_one() or 0)
+            return await _newest_confirmed(connection, topic, partitions)
 
     async def unconfirmed(self, rules_offset: int) -> Sequence[tuple[str, int]]:
         """Return the raw partitions (topic, number) whose lane may still map messages by rules before an offset.
 
-        A partition that no lane has confirmed is not among them: a lane confirms rules before it maps any message.
+        A partition that no lane has claimed is not among them.
         """
         table = confirmed_rules.c
         query = select(table.topic, table.partition).where(table.rules_offset < rules_offset)
         async with self._database.reading() as connection:
             rows = await connection.execute(query.order_by(table.topic, table.partition))
             return [(row.topic, int(row.partition)) for row in rows]
+
+    async def confirm_unclaimed(self, partitions: int, rules_offset: int) -> None:
+        """Confirm rules for the raw partitions that no lane has claimed, so that their first owner uses them.
+
+        Each raw topic has `partitions` partitions.
+        """
+        sources = {(topic.name, number) for topic in LANES.values() for number in range(partitions)}
+        async with self._database.writing() as connection:
+            claimed = await connection.execute(select(lane_owners.c.topic, lane_owners.c.partition))
+            unclaimed = sorted(sources - {(row.topic, int(row.partition)) for row in claimed})
+            if unclaimed:
+                await self._confirm(connection, unclaimed, rules_offset)
+
+    async def _confirm(
+        self, connection: AsyncConnection, sources: Iterable[tuple[str, int]], rules_offset: int
+    ) -> None:
+        rows = [{"topic": topic, "partition": number, "rules_offset": rules_offset} for topic, number in sources]
+        insert = self._database.insert(confirmed_rules)
+        keys, confirmed = confirmed_rules.primary_key.columns, insert.excluded.rules_offset
+        is_newer = confirmed_rules.c.rules_offset < confirmed
+        changes = {"rules_offset": confirmed}
+        await connection.execute(insert.on_conflict_do_update(index_elements=keys, set_=changes, where=is_newer), rows)
 
     async def claim(self, generation: int, partition: int, owner: Owner) -> None:
         """Record the owner of a partition of a generation."""
@@ -146,3 +184,9 @@ class PlaneStore:
         async with self._database.reading() as connection:
             progress: bytes | None = (await connection.execute(query)).scalar_one_or_none()
         return progress
+
+
+async def _newest_confirmed(connection: AsyncConnection, topic: str, partitions: Iterable[int]) -> int:
+    table = confirmed_rules.c
+    newest = select(func.max(table.rules_offset)).where(table.topic == topic, table.partition.in_(partitions))
+    return int((await connection.execute(newest)).scalar_one() or 0)

@@ -1,14 +1,17 @@
-"""The lanes in the read store: pause switches, offsets, and mapped messages of each job."""
+"""The lanes in the read store: pause switches, owners of partitions, offsets, and mapped messages of each job."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store.database import Database
-from app.store.models import JobMapped, LaneSwitch
-from app.store.tables import NO_GENERATION, lane_switches, mapped_jobs, offsets, streams
+from app.store.models import JobMapped, LaneSwitch, StaleOwnerError
+from app.store.tables import NO_GENERATION, confirmed_rules, lane_owners, lane_switches, mapped_jobs, offsets, streams
 from schemas.instants import micros, moment
+
+UNCLAIMED: Final = ""  # the owner of a partition that no worker has claimed
 
 
 class LaneStore:
@@ -38,6 +41,21 @@ class LaneStore:
         async with self._database.reading() as connection:
             return bool((await connection.execute(query)).scalar_one_or_none())
 
+    async def claim(self, topic: str, partitions: Iterable[int], owner: str) -> None:
+        """Record the worker that owns partitions from now on, and that it has not confirmed any rules yet.
+
+        What a former owner writes afterwards is refused. Its confirmation remains.
+        """
+        rows = [{"topic": topic, "partition": number, "owner": owner} for number in sorted(partitions)]
+        insert = self._database.insert(lane_owners)
+        keys, changes = lane_owners.primary_key.columns, {"owner": insert.excluded.owner}
+        async with self._database.writing() as connection:
+            await connection.execute(insert.on_conflict_do_update(index_elements=keys, set_=changes), rows)
+            await connection.execute(
+                self._database.insert(confirmed_rules).on_conflict_do_nothing(),
+                [{"topic": topic, "partition": row["partition"], "rules_offset": 0} for row in rows],
+            )
+
     async def positions(self, topics: Iterable[str]) -> Mapping[tuple[str, int], int]:
         """Return the next offset of each partition (topic, number) that was ever read."""
         table = offsets.c
@@ -61,6 +79,22 @@ class LaneStore:
         if row.messages is None:
             return None
         return JobMapped(job_id=job_id, count=int(row.messages), at=moment(row.mapped_at))
+
+
+async def check_owner(connection: AsyncConnection, topic: str, partitions: Iterable[int], owner: str) -> None:
+    """Check that a worker owns partitions. No other one can claim them until the transaction ends.
+
+    Raises:
+        StaleOwnerError: another worker has claimed one of them.
+
+    """
+    table, numbers = lane_owners.c, sorted(partitions)
+    query = select(table.partition, table.owner).where(table.topic == topic, table.partition.in_(numbers))
+    rows = await connection.execute(query.order_by(table.partition).with_for_update(read=True))
+    owners = {row.partition: row.owner for row in rows}
+    for number in numbers:
+        if owners.get(number, UNCLAIMED) != owner:
+            raise StaleOwnerError(f"another worker owns {topic}/{number}")
 
 
 async def add_mapped(

@@ -36,6 +36,10 @@ class BehindError(RuntimeError):
     """The new generation lacks events that the live one has: apply more of jobs.events, then swap again."""
 
 
+class StaleOwnerError(RuntimeError):
+    """Another worker owns a partition of this process. Leave; the next owner resumes after what is counted."""
+
+
 @dataclass(frozen=True, slots=True)
 class EventRecord:
     """One record of `jobs.events`: its offset, event, and original bytes."""

@@ -7,7 +7,7 @@ from sqlalchemy import case, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store.database import Database
-from app.store.lanes import add_mapped
+from app.store.lanes import UNCLAIMED, add_mapped, check_owner
 from app.store.models import JobMapped, StreamDelta, StreamView
 from app.store.tables import NO_GENERATION, offsets, stream_fields, streams
 from app.store.views.event_writer import move_offset, take_offset
@@ -37,13 +37,19 @@ class StreamStats:
         next_offset: int,
         deltas: Sequence[StreamDelta],
         jobs: Sequence[JobMapped] = (),
+        owner: str = UNCLAIMED,
     ) -> bool:
         """Add what a lane counted in a partition from `start` up to `next_offset`, in one transaction with the offset.
 
         When `start` is not the stored `next_offset`, because another worker has counted since, nothing is added and
         the result is False: read `next_offset` and count again.
+
+        Raises:
+            StaleOwnerError: another worker has claimed the partition.
+
         """
         async with self._database.writing() as connection:
+            await check_owner(connection, topic, [partition], owner)
             if start != await take_offset(self._database, connection, NO_GENERATION, topic, partition):
                 return False
             await move_offset(connection, NO_GENERATION, topic, partition, next_offset)

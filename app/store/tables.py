@@ -106,6 +106,14 @@ mapped_jobs = Table(
     Column("mapped_at", BigInteger, nullable=False),  # when the last of them was sent to the profiles
 )
 
+lane_owners = Table(
+    "lane_owners",
+    shared,
+    Column("topic", SafeText, primary_key=True),
+    Column("partition", Integer, primary_key=True),
+    Column("owner", SafeText, nullable=False),  # the worker that claimed the partition last
+)
+
 applied_rules = Table(
     "applied_rules",
     shared,

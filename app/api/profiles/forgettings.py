@@ -161,9 +161,12 @@ def _item(record: ForgettingRecord) -> ForgettingItem:
 
 
 async def _view(call: RequestContext[Any, Any], record: ForgettingRecord) -> ForgettingView:
-    unconfirmed = await call.api.store.plane.unconfirmed(record.rules_offset) if record.forgotten_at is None else []
+    waiting_for = list[str]()
+    if record.forgotten_at is None:
+        unconfirmed = await call.api.store.plane.unconfirmed(record.rules_offset)
+        waiting_for = [f"{topic}/{number}" for topic, number in unconfirmed]
     return ForgettingView.of(
         _item(record),
         key_hashes=sorted(record.forgetting.key_hashes),
-        waiting_for=[f"{topic}/{number}" for topic, number in unconfirmed],
+        waiting_for=waiting_for,
     )

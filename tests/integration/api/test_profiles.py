@@ -184,7 +184,7 @@ def says(number: int, group: Group, *links: tuple[str, str, int, str, int]) -> b
     return encode(
         MappedBatch(
             topic="messages.backfill", partition=9, first_offset=number, next_offset=number + 1, rules_offset=4,
-            payload=payload,
+            payload=payload, forgettings_offset=1_000_000,
         )
     )  # fmt: skip
 

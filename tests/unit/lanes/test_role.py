@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
 
 from app.definitions.rules import RulesReader
 from app.definitions.tail import DefinitionsTail
@@ -20,9 +21,9 @@ from app.kafka.producer_record import ProducerRecord
 from app.kafka.safe_faust.latch import Latch
 from app.lanes import role
 from app.lanes.chunk import MappingChunk
-from app.lanes.role import COUNT_INTERVAL_SECONDS, GROUP, Lane, StaleOwnerError
+from app.lanes.role import COUNT_INTERVAL_SECONDS, GROUP, Lane
 from app.settings import Settings
-from app.store.models import JobMapped, LaneSwitch
+from app.store.models import JobMapped, LaneSwitch, StaleOwnerError
 from app.store.read_store import ReadStore
 from projections.fields.field_stats import summarize
 from schemas.definitions import PARTITION, DefinitionApplied, DefinitionDrafted
@@ -263,11 +264,44 @@ async def test_a_lane_that_is_not_the_owner_any_more_fails(rig: Rig) -> None:
     async with rig.lane() as running:
         await rig.send({"email": "d@e.f"})
         await rig.updated(2)
-        assert await rig.store.streams.add(LANES["realtime"].name, 0, 1, 2, [])
+        await rig.store.lanes.claim(LANES["realtime"].name, [0], "other")
+        assert await rig.store.streams.add(LANES["realtime"].name, 0, 1, 2, [], owner="other")
         rig.monotonic.now += COUNT_INTERVAL_SECONDS
         with pytest.raises(StaleOwnerError):
             await asyncio.wait_for(asyncio.shield(running), 10)
     assert await rig.messages() == 1, "the other worker has counted it"
+
+
+async def test_an_owner_that_is_replaced_while_it_maps_counts_nothing_and_its_updates_are_told_apart(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill, calls, is_mapping, released = MappingChunk.fill, count(), threading.Event(), threading.Event()
+
+    def suspended(chunk: MappingChunk, records: Any, end: float) -> None:
+        fill(chunk, records, end)
+        if next(calls) == 0:
+            is_mapping.set()
+            assert released.wait(10)
+
+    async def is_suspended() -> bool:
+        return is_mapping.is_set()
+
+    monkeypatch.setattr(MappingChunk, "fill", suspended)
+    await rig.send({"email": "a@b.c"})
+    async with rig.lane() as replaced:
+        await until(is_suspended)
+        await rig.apply("mapping:others", BY_EMAIL, DefinitionDrafted)
+        async with rig.lane():  # the same member of the group
+            await rig.updated(1)
+            rig.monotonic.now += COUNT_INTERVAL_SECONDS
+            await rig.counted(1)
+            released.set()
+            await rig.updated(2)
+        with pytest.raises((StaleOwnerError, KafkaError)):
+            await asyncio.wait_for(asyncio.shield(replaced), 10)
+    assert [update.forgettings_offset for update in rig.updates()] == [3, 2]
+    assert await rig.messages() == 1
+    assert await rig.store.plane.unconfirmed(3) == []
 
 
 async def test_unreadable_messages_become_dead_letters(rig: Rig) -> None:

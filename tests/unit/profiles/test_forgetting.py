@@ -101,7 +101,14 @@ class Rig:
         self._raw = count()
         self._commands = count()
 
-    async def send(self, email: str, cookie: str, generation: int = 0, at: datetime = NOON - timedelta(days=1)) -> None:
+    async def send(
+        self,
+        email: str,
+        cookie: str,
+        generation: int = 0,
+        at: datetime = NOON - timedelta(days=1),
+        forgettings_offset: int = 1_000_000,
+    ) -> None:
         """Send a message that names both identities, as a lane maps it."""
         number, time = next(self._raw), micros(at)
         by_partition = {number: MappedMessages() for number in range(PARTITIONS)}
@@ -113,7 +120,7 @@ class Rig:
         for partition, mapped in by_partition.items():
             batch = MappedBatch(
                 topic=REALTIME, partition=0, first_offset=number, next_offset=number + 1, rules_offset=0,
-                payload=encode_mapped(mapped), generation=generation,
+                payload=encode_mapped(mapped), generation=generation, forgettings_offset=forgettings_offset,
             )  # fmt: skip
             await self.record(ProducerRecord(UPDATES["realtime"].name, encode(batch), partition=partition))
 
@@ -254,7 +261,7 @@ async def test_a_crash_at_any_step_leaves_nothing_half_done(rig: Rig) -> None:
         if not has_crashed:
             break
         steps += 1
-    assert steps == 4, "linked identities are recorded, both partitions drop their part, and the end is reported"
+    assert steps == 5, "identities are recorded, updates fenced, both partitions drop their part, the end is reported"
 
 
 async def test_hashes_are_recorded_before_data_is_dropped_and_no_event_has_a_key(rig: Rig) -> None:
@@ -303,20 +310,47 @@ async def test_an_identity_that_a_lane_links_by_older_rules_is_forgotten(
     await rig.send(email, cookie)
     await rig.until_linked(email, cookie)
     plane = rig.profiles.store.plane
-    await plane.confirm_rules(REALTIME, [0], 0)
+    await rig.profiles.store.lanes.claim(REALTIME, [0], "lane")
     await rig.request(cookie)
     async with rig.worker() as worker, started(worker._offsets):
         assert await worker.step(), "records what is linked"
         assert await worker.step(), "finds no more"
         with pytest.raises(TimeoutError):  # the lane has not confirmed the rules
             await worker.step()
-        await rig.send(min(email, late), max(email, late))
-        await plane.confirm_rules(REALTIME, [0], 2)
+        await rig.send(min(email, late), max(email, late), forgettings_offset=0)
+        await plane.confirm_rules(REALTIME, [0], 2, "lane")
         assert await worker.step()
         assert [type(event) for event in rig.events()] == [ForgettingStarted, ForgettingExtended, ForgettingExtended]
-    await plane.confirm_rules(REALTIME, [0], 3)
+    await plane.confirm_rules(REALTIME, [0], 3, "lane")
     await rig.forget()
     await rig.assert_dropped(email, cookie, late)
+
+
+async def test_what_a_replaced_owner_of_a_lane_sends_later_is_skipped(
+    rig: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    email, cookie, late = person("ann")
+    await rig.send(email, cookie)
+    await rig.until_linked(email, cookie)
+    await rig.request(cookie)
+    await rig.forget()
+    await rig.send(email, late, forgettings_offset=0)  # mapped before the request
+    email_of_other, *others = person("bob")
+    for other in others:
+        await rig.send(email_of_other, other)
+    await rig.until_linked(email_of_other, *others)
+    assert await rig.profiles.node(late) is None
+    await rig.assert_dropped(email, cookie)
+    assert "a replaced owner of messages.realtime/0 has sent it" in caplog.text
+
+
+async def test_the_first_owner_of_a_lane_uses_the_rules_of_earlier_forgettings(rig: Rig) -> None:
+    await rig.request("05:cookie:unknown")
+    await rig.forget()
+    lanes, plane = rig.profiles.store.lanes, rig.profiles.store.plane
+    await lanes.claim(REALTIME, [0], "lane")
+    assert await plane.confirmed(REALTIME, [0]) == 1
+    assert await plane.confirm_rules(REALTIME, [0], 0, "lane") == 1, "it has to read more definitions"
 
 
 async def test_an_identity_that_returns_before_the_report_keeps_later_data(rig: Rig) -> None:

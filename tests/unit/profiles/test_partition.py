@@ -19,7 +19,7 @@ from projections.profiles.update_codec import encode_mapped
 from projections.profiles.updates import Group, MappedMessages, NodeMessages
 from schemas.messages import MessageRejected
 from schemas.topics import UPDATES
-from schemas.updates import MappedBatch, NodeBatch
+from schemas.updates import MappedBatch, NodeBatch, UpdateFence
 from schemas.wire.codec import decode, encode
 from tests.canonical_nodes import canonical
 from tests.laws.profile_world import COLUMNS, Message, expected, shown, some_messages
@@ -195,6 +195,22 @@ def test_invalid_records_among_updates_are_skipped_and_logged(tmp_path: Path, ca
     )
     assert "MessageRejected is not an update" in caplog.text
     assert "skipping invalid record updates.backfill-2@7: unexpected end of data" in caplog.text
+
+
+def test_after_a_fence_batches_that_exclude_fewer_persons_are_skipped(tmp_path: Path) -> None:
+    with plane(tmp_path, random.Random(0)) as made:
+        made.open[0].apply("realtime", 0, UpdateFence(forgettings_offset=5), MOST)
+        made.open[0].flush()
+        made.kill(0)
+        batch = replace(mapped_header(), next_offset=10, payload=b"[[],[]]")
+        place = f"{batch.topic}/{batch.partition}"
+        made.open[0].apply("realtime", 1, UpdateFence(forgettings_offset=3), MOST)
+        made.open[0].apply("realtime", 2, replace(batch, forgettings_offset=4), MOST)
+        assert (made.open[0].next_raw_offset(place), made.open[0].next_offset("realtime")) == (0, 3)
+        made.open[0].apply("realtime", 3, replace(batch, forgettings_offset=5), MOST)
+        assert made.open[0].next_raw_offset(place) == 10
+        made.open[0].apply("backfill", 0, replace(batch, next_offset=20), MOST)
+        assert made.open[0].next_raw_offset(place) == 20, "another topic has another fence"
 
 
 def test_references_of_a_key_are_kept_in_order_without_repeats(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from datetime import UTC, datetime, timedelta
 
-from app.store.models import JobMapped, LaneSwitch, StreamDelta
+import pytest
+
+from app.store.models import JobMapped, LaneSwitch, StaleOwnerError, StreamDelta
 from app.store.read_store import ReadStore
 from schemas.commands import KillJob, PurgeJob
 from tests.unit.store.histories import Partition
@@ -38,6 +40,30 @@ async def test_mapped_messages_are_counted_once_with_their_offset(store: ReadSto
     assert await store.lanes.mapped("missing") is None
     assert await store.lanes.positions([TOPIC, "messages.realtime"]) == {(TOPIC, 2): 9}
     assert await store.lanes.messages() == {"backfill": 11, "realtime": 2}
+
+
+async def test_a_worker_whose_partition_is_claimed_by_another_writes_nothing(store: ReadStore) -> None:
+    for owner in ("first", "second"):
+        await store.lanes.claim(TOPIC, [0, 1], owner)
+    with pytest.raises(StaleOwnerError):
+        await store.streams.add(TOPIC, 0, 0, 5, [delta("backfill", 4)], owner="first")
+    with pytest.raises(StaleOwnerError):
+        await store.plane.record_rules(TOPIC, 0, 0, 3, "first")
+    with pytest.raises(StaleOwnerError):
+        await store.plane.confirm_rules(TOPIC, [0, 1], 3, "first")
+    assert await store.streams.next_offset(TOPIC, 0) == 0
+    assert (await store.plane.rules_of(TOPIC, 0), await store.plane.confirmed(TOPIC, [0, 1])) == ([], 0)
+    assert await store.streams.add(TOPIC, 0, 0, 5, [], owner="second")
+
+
+async def test_a_partition_is_unconfirmed_from_its_claim_on(store: ReadStore) -> None:
+    await store.plane.confirm_unclaimed(2, 3)
+    await store.lanes.claim(TOPIC, [0], "first")
+    await store.plane.confirm_unclaimed(2, 5)
+    assert await store.plane.unconfirmed(5) == [(TOPIC, 0)]
+    assert await store.plane.confirm_rules(TOPIC, [0], 2, "first") == 3, "it has to read more definitions"
+    assert await store.plane.confirm_rules(TOPIC, [0], 5, "first") == 5
+    assert await store.plane.unconfirmed(5) == []
 
 
 async def test_counts_of_a_purged_job_are_deleted(store: ReadStore) -> None:
