@@ -183,5 +183,9 @@ class FixConfiguration(ConnectorError):
     """A permanent error: a user has to change the configuration of the job, or the source."""
 
 
+class RestoreSource(FixConfiguration):
+    """The source is missing, or may not be read. A job that runs again tries again; for others a user has to act."""
+
+
 class RenewAuthorization(ConnectorError):
     """A permanent error: a user has to renew the authorization."""

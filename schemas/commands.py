@@ -15,7 +15,7 @@ RULES: Final = 1
 NAMESPACE: Final = "entrepot.jobs.commands"
 MAX_TOTAL: Final = 10**18  # sums of counts or bytes saturate here, so that they always fit into a long
 
-Advice = Literal["retry", "wait", "fix_configuration", "renew_authorization"]
+Advice = Literal["retry", "wait", "fix_configuration", "renew_authorization", "restore_source"]
 Fault = Literal["provider", "network", "configuration", "authorization", "entrepot"]
 
 
@@ -72,7 +72,10 @@ class Command:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateJob(Command):
-    """Create a job and start it, or leave it as a draft (`start=False`)."""
+    """Create a job and start it, or leave it as a draft (`start=False`).
+
+    A job with a schedule waits for its first slot, unless `run_now`.
+    """
 
     provider: str
     job_type: str
@@ -83,6 +86,7 @@ class CreateJob(Command):
     cadence: Cadence = ONCE
     retry: RetryPolicy = DEFAULT_RETRY
     start: bool = True
+    run_now: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +116,9 @@ class PauseJob(Command):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResumeJob(Command):
-    """Continue after a pause or a failure."""
+    """Continue after a pause or a failure: at the next slot of the schedule, or immediately with `run_now`."""
+
+    run_now: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

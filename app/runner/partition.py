@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import Final
+from typing import Any, Final
 
 from app.kafka.clients import Cluster
 from app.kafka.partition_reader import LogRecord, PartitionReader, committed_offsets
@@ -24,11 +24,12 @@ from app.runner.slots import TurnOver
 from app.runner.stalled_uploads import StalledUploads
 from app.runner.timers import Timers
 from connectors.catalog import is_pushed
+from projections.jobs.cadence import blackout_until, poll_interval
 from projections.jobs.decide import handle
 from projections.jobs.evolve import evolve
-from projections.jobs.state import Job, Running
+from projections.jobs.state import Job, Running, is_polled
 from schemas.coded import caused_by
-from schemas.commands import JobCommand, ReportError, ReportProgress, ReportQueued, ReportRateLimit
+from schemas.commands import JobCommand, ReportError, ReportProgress, ReportQueued, ReportRateLimit, WakeJob
 from schemas.events import CommandRefused, JobEvent
 from schemas.topics import JOBS_COMMANDS, JOBS_EVENTS
 
@@ -166,11 +167,19 @@ class OwnedPartition:
         for job_id, (run, _) in self._runs.items():
             run.supervise()
             self._report_queue(job_id, run, writer)
+        for poll, _ in self._polls.values():
+            poll.supervise()
         now = self._context.clock()
         for job_id in [job_id for job_id, (due, _) in self._refused.items() if due <= now]:
             self._report_refusal(job_id, self._refused.pop(job_id)[1], writer)
         for job_id, command in islice(self._timers.due(now), MAX_TIMERS_PER_TICK):
-            self._submit(command(**stamp(job_id, "scheduler", self._context.clock)), writer)
+            job = self._job(job_id)
+            if job and is_polled(job) and not blackout_until(job.cadence, now):
+                self._poll(job)
+            else:
+                self._submit(command(**stamp(job_id, "scheduler", self._context.clock)), writer)
+        for job_id in self._take_news():
+            self._submit(WakeJob(**stamp(job_id, "scheduler", self._context.clock)), writer)
         for report in self._stalled_uploads.due(now, lambda job_id: stamp(job_id, "runner", self._context.clock)):
             self._submit(report, writer)
 
@@ -180,6 +189,8 @@ class OwnedPartition:
             self._stalled_uploads.update(job)
             return
         running = job if job and isinstance(job.phase, Running) else None
+        if job_id in self._polls and not (job and is_polled(job)):
+            self._polls[job_id][1].cancel()
         if job_id in self._runs:
             run, task = self._runs[job_id]
             if not (running and _same_run(run.job, running)):
@@ -230,6 +241,31 @@ class OwnedPartition:
         self._runs[job.job_id] = (run, task)
         task.add_done_callback(lambda _: self._note_end(run))  # also called if the run is cancelled before it starts
 
+    def _poll(self, job: Job) -> None:
+        """Look for news in the source of a job, beside its log: while nothing happens, nothing is written."""
+        if job.job_id in self._polls:
+            return
+        poll = Run(job, self._context, _submit_nothing)
+        task = asyncio.create_task(poll.poll(), name=f"poll of job {job.job_id}")
+        self._polls[job.job_id] = (poll, task)
+        task.add_done_callback(lambda _: self._changed.set())
+
+    def _take_news(self) -> list[str]:
+        """Return the jobs whose polls found news, and postpone those that found none."""
+        news = []
+        for job_id, (poll, task) in list(self._polls.items()):
+            if not task.done():
+                continue
+            del self._polls[job_id]
+            job = self._job(job_id)
+            if task.cancelled() or not (job and is_polled(job)):
+                continue
+            if task.result():
+                news.append(job_id)
+            else:
+                self._timers.postpone(job_id, self._context.clock() + poll_interval(poll.job.cadence))
+        return news
+
     async def _drive(self, run: Run) -> None:
         try:
             await run.drive()
@@ -248,6 +284,7 @@ class OwnedPartition:
 
     def _reset_runs(self) -> None:
         self._runs: dict[str, tuple[Run, asyncio.Task[None]]] = {}
+        self._polls: dict[str, tuple[Run, asyncio.Task[bool]]] = {}
         self._queued: dict[str, bool] = {}  # as last reported for the current runs
         # The latest report that was submitted, or that has no event yet.
         self._submitted = {job.job_id: job.report for job in self._pending.values()}
@@ -258,10 +295,14 @@ class OwnedPartition:
         self._dirty |= self._jobs.keys() | self._pending.keys()
 
     async def _stop_runs(self) -> None:
-        tasks = [task for _, task in self._runs.values()]
+        tasks: list[asyncio.Task[Any]] = [task for _, task in (*self._runs.values(), *self._polls.values())]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _submit_nothing(_records: Sequence[ProducerRecord]) -> None:
+    raise AssertionError("a poll writes nothing")
 
 
 def _same_run(one: Job, other: Job) -> bool:

@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import traceback
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from math import nan
@@ -35,6 +36,7 @@ from connectors.contract import (
     RateLimited,
     Read,
     RenewAuthorization,
+    RestoreSource,
     RetryLater,
 )
 from connectors.redaction import Redactor
@@ -67,7 +69,6 @@ class RunContext:
     monotonic: Monotonic
     slots: Mapping[str, Slots]  # by kind of job
     read_keys: Callable[[], KeyRing]  # for the secrets of configurations
-    # Reads that can't be ended, by job.
     # Reads that can't be ended, by job.
     hanging: dict[str, asyncio.Task[None]] = field(default_factory=dict, init=False)
 
@@ -110,7 +111,8 @@ class Run:
 
     async def _report_outcome(self) -> JobCommand:
         try:
-            await self._read_all()
+            async with self._source() as reader:
+                await self._write_all(reader)
             last: JobCommand = self._pass_done()
         except (FencedError, UnknownOutcomeError, TurnOver):
             raise
@@ -123,7 +125,19 @@ class Run:
         await self._submit([encoded(JOBS_COMMANDS, last, last.job_id, self._partition)])
         return last
 
-    async def _read_all(self) -> None:
+    async def poll(self) -> bool:
+        """Whether a run would read something, or fail. Writes nothing: a run reads or reports it again."""
+        try:
+            async with self._source() as reader:
+                return await reader.next() is not None
+        except Exception:  # noqa: BLE001  # the run fails again, and reports it
+            return True
+        finally:
+            self.turn.end()
+
+    @asynccontextmanager
+    async def _source(self) -> AsyncIterator[SourceReader]:
+        """Open the source at the cursor, once the run has a slot."""
         provider, job_type = _job_type(self.job)
         plain = open_configuration(self.job, self._context.read_keys)
         self._redactor = Redactor(plain, provider.redact(plain))
@@ -138,7 +152,7 @@ class Run:
         batches: Any = partial(read, configuration, orjson.loads(self.job.cursor))
         self._reader = SourceReader(batches, limits, self._context.monotonic)
         try:
-            await self._write_all(self._reader)
+            yield self._reader
         finally:
             await self._reader.close(self._leave_behind)
 
@@ -245,6 +259,8 @@ def _configuration(job_type: JobType, values: Mapping[str, Any]) -> BaseModel:
 
 def _diagnosis(error: ConnectorError) -> dict[str, Any]:
     match error:
+        case RestoreSource():
+            return {"fault": "provider", "advice": "restore_source"}
         case FixConfiguration():
             return {"fault": "configuration", "advice": "fix_configuration"}
         case RenewAuthorization():

@@ -52,6 +52,12 @@ class Timers:
                 self._push(timer.due_at, job_id)
                 yield job_id, timer.next[1]
 
+    def postpone(self, job_id: str, until: datetime) -> None:
+        """Let the due timer of a job be due again at a time."""
+        if timer := self._timers.get(job_id):
+            timer.due_at = until
+            self._push(until, job_id)
+
     def _push(self, moment: datetime, job_id: str) -> None:
         heapq.heappush(self._heap, (moment, job_id))
         if len(self._heap) > 2 * len(self._timers) + MAX_STALE_ENTRIES:

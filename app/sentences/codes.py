@@ -19,7 +19,8 @@ JOBS: Final = {
     "always_blackout": "the blackout windows leave no time to run; shorten or remove one",
     "bad_bytes": "invalid number of bytes; expected 0 to {max:,}",
     "bad_counts": "invalid count; expected 0 to {max:,}",
-    "bad_cron": "invalid[ {part} in the] cron expression {cron!r}; expected five fields, for example `0 3 * * *`",
+    "bad_cron": "invalid[ {part} in the] cron expression {cron!r}; expected five fields, for example `0 3 * * *`, "
+    "or one of @hourly, @daily, @weekly, @monthly, @yearly",
     "bad_description": "invalid description; expected at most {max:,} characters, no control or bidirectional ones",
     "bad_interval": "invalid interval; expected {min:,} to {max:,} seconds",
     "bad_name": "invalid name; expected 1 to {max} characters, not only blanks, no control or bidirectional ones",
@@ -28,6 +29,8 @@ JOBS: Final = {
     "bad_time": "invalid time in the year {year}; check the clock of the sender",
     "bad_time_of_day": "invalid time of day {time!r}; expected HH:MM, for example 22:30",
     "bad_word": "invalid id, code or provider; expected at most {max} characters",
+    "cron_step_too_large": "the step of {term} is larger than the field {part} and has no effect: the job would run at "
+    "{times}; for a longer period use an interval, such as 90m",
     "cron_never_matches": "the cron expression {cron!r} never matches; correct its day or month",
     "cron_too_long": "invalid cron expression; expected at most {max} characters",
     "job_exists": "the job {job_id} already exists; use another id",

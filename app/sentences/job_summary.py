@@ -5,7 +5,8 @@ from typing import assert_never
 
 from app.sentences.job_log import SLEEP_REASONS, clock, counts_in_words, duration
 from app.sentences.sentence import counted, sentence
-from projections.jobs.state import Completed, Failed, Job, Killed, Paused, Purged, Running, Sleeping
+from projections.jobs.cadence import poll_interval
+from projections.jobs.state import Completed, Failed, Job, Killed, Paused, Purged, Running, Sleeping, is_polled
 from schemas.policies import Cadence
 
 
@@ -26,6 +27,9 @@ def _status(job: Job) -> str:  # noqa: PLR0911  # one line for each phase, close
             done = f": {counts_in_words(job.pass_counts)} in this sync" if job.pass_counts.read else ""
             queued = f"; waiting for a free slot since {clock(phase.queued_at)}" if phase.queued_at else ""
             return f"Running since {clock(phase.since)}{done}{queued}{_errors(job)}."
+        case Sleeping() if is_polled(job):
+            often = duration(poll_interval(job.cadence))
+            return f"Caught up since {clock(phase.since)}; checks for new records every {often}."
         case Sleeping():
             reason = SLEEP_REASONS.get(phase.reason, phase.reason)
             cause = f" ({sentence(phase.code, phase.params, job.provider)})" if phase.code else ""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from connectors.contract import FixConfiguration, Limits, RetryLater
+from connectors.contract import FixConfiguration, Limits, RestoreSource, RetryLater
 from connectors.kit.threads import in_thread
 
 OPEN_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
@@ -106,10 +106,10 @@ def _open_under(source: str, roots: tuple[Path, ...]) -> int:
         except (OSError, RuntimeError) as error:  # permissions, symlink loops, names that are too long
             if (root / source).is_relative_to(root):
                 reason = error.strerror if isinstance(error, OSError) else "symbolic link loop"
-                raise FixConfiguration("unreadable", {"source": source, "error": reason}) from error
+                raise RestoreSource("unreadable", {"source": source, "error": reason}) from error
     # The sentences don't list the directories: users who create jobs need not know the machine.
     if inside:
-        raise FixConfiguration("file_not_found", {"source": source})
+        raise RestoreSource("file_not_found", {"source": source})
     raise FixConfiguration("forbidden_path", {"source": source})
 
 

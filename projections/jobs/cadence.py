@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
+from itertools import islice
 from typing import Final, assert_never
 from zoneinfo import ZoneInfo
 
@@ -14,11 +15,28 @@ from schemas.policies import BlackoutWindow, Cadence
 
 WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 CONTINUOUS_SECONDS: Final = 5
+FREQUENT_SECONDS: Final = 60
 MAX_BLACKOUT: Final = timedelta(days=14)
 MAX_BLACKOUT_WINDOWS: Final = 50
 MAX_CRON: Final = 200  # characters
 MAX_INTERVAL_SECONDS: Final = 366 * 86_400
-CRON_PARTS: Final = ("minute", "hour", "day-of-month", "month", "day-of-week")
+CRON_NICKNAMES: Final = {
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+    "@monthly": "0 0 1 * *",
+    "@weekly": "0 0 * * 0",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@hourly": "0 * * * *",
+}
+CRON_VALUES: Final = {
+    "minute": range(60),
+    "hour": range(24),
+    "day-of-month": range(1, 32),
+    "month": range(1, 13),
+    "day-of-week": range(8),
+}
+SHOWN_SLOTS: Final = 3
 KINDS: Final = ("once", "continuous", "interval", "cron")
 
 
@@ -59,13 +77,34 @@ def check_cadence(cadence: Cadence, at: datetime) -> None:
 
 
 def _check_cron(cadence: Cadence, at: datetime) -> None:
+    cron = cron_fields(cadence.cron)
+    parts = cron.split()
+    if len(parts) != len(CRON_VALUES):
+        raise InvalidCadenceError("/cron", "bad_cron", {"cron": cadence.cron, "part": None})
     try:
-        next(CronSim(cadence.cron, at.astimezone(zone(cadence.time_zone))))
+        slots = tuple(islice(CronSim(cron, at.astimezone(zone(cadence.time_zone))), SHOWN_SLOTS))
     except CronSimError as error:
-        part = next((part for part in CRON_PARTS if str(error).endswith(f" {part}")), None)
+        part = next((part for part in CRON_VALUES if str(error).endswith(f" {part}")), None)
         raise InvalidCadenceError("/cron", "bad_cron", {"cron": cadence.cron, "part": part}) from error
-    except StopIteration:
-        raise InvalidCadenceError("/cron", "cron_never_matches", {"cron": cadence.cron}) from None
+    if not slots:
+        raise InvalidCadenceError("/cron", "cron_never_matches", {"cron": cadence.cron})
+    times = tuple(slot.strftime("%Y-%m-%d %H:%M") for slot in slots)
+    for (part, values), text in zip(CRON_VALUES.items(), parts, strict=True):
+        for term in text.split(","):
+            if _has_idle_step(term, values):
+                raise InvalidCadenceError("/cron", "cron_step_too_large", {"term": term, "part": part, "times": times})
+
+
+def _has_idle_step(term: str, values: range) -> bool:
+    """Whether a step of a valid term is too large to match a second value: `*/90` minutes are those at minute 0.
+
+    A step over all values is meant so: `*/60` minutes are an hour.
+    """
+    start, slash, step = term.partition("/")
+    first, _, last = start.partition("-")
+    if not slash or not first.isdigit() or (last and not last.isdigit()):
+        return bool(slash) and start == "*" and int(step) > len(values)
+    return int(first) + int(step) > (int(last) if last else values[-1])
 
 
 def _check_window(window: BlackoutWindow, pointer: str) -> None:
@@ -87,16 +126,49 @@ def next_start(cadence: Cadence, started: datetime, now: datetime) -> datetime |
         case "once":
             return None
         case "continuous":
-            return now + timedelta(seconds=cadence.every_seconds or CONTINUOUS_SECONDS)
+            return now + poll_interval(cadence)
         case "interval":
             return max(now, started + timedelta(seconds=cadence.every_seconds))
         case "cron":
-            times = CronSim(cadence.cron, now.astimezone(zone(cadence.time_zone)))
-            # When clocks are set back, an hour repeats; in the second one, cronsim yields times of the first.
-            following: datetime = next(slot.astimezone(UTC) for slot in times if slot.astimezone(UTC) > now)
-            return following
+            return _next_match(cadence, now)
         case _:
             assert_never(cadence.kind)
+
+
+def next_slot(cadence: Cadence, anchor: datetime, now: datetime) -> datetime | None:
+    """Return the next slot of a schedule, which for an interval counts from `anchor`; None: it may run at any time."""
+    match cadence.kind:
+        case "once" | "continuous":
+            return None
+        case "interval":
+            interval = timedelta(seconds=cadence.every_seconds)
+            return anchor + interval * ((now - anchor) // interval + 1)
+        case "cron":
+            return _next_match(cadence, now)
+        case _:
+            assert_never(cadence.kind)
+
+
+def is_frequent(cadence: Cadence) -> bool:
+    """Whether passes follow so closely that one without news is not worth an event."""
+    return cadence.kind == "continuous" or (cadence.kind == "interval" and cadence.every_seconds < FREQUENT_SECONDS)
+
+
+def poll_interval(cadence: Cadence) -> timedelta:
+    """Return the time between two polls of a frequent cadence."""
+    return timedelta(seconds=cadence.every_seconds or CONTINUOUS_SECONDS)
+
+
+def _next_match(cadence: Cadence, now: datetime) -> datetime:
+    times = CronSim(cron_fields(cadence.cron), now.astimezone(zone(cadence.time_zone)))
+    # When clocks are set back, an hour repeats; in the second one, cronsim yields times of the first.
+    following: datetime = next(slot.astimezone(UTC) for slot in times if slot.astimezone(UTC) > now)
+    return following
+
+
+def cron_fields(cron: str) -> str:
+    """Return the fields of a cron expression, also of a nickname such as `@daily`."""
+    return CRON_NICKNAMES.get(cron.strip().lower(), cron)
 
 
 def blackout_until(cadence: Cadence, at: datetime) -> datetime | None:

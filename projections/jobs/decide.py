@@ -3,14 +3,15 @@
 `transitions` says which command is allowed in which phase.
 """
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final, assert_never
 
 from projections.decider import RefusedError, is_handled
-from projections.jobs.cadence import blackout_until, next_blackout, next_start
+from projections.jobs.cadence import blackout_until, next_blackout, next_slot, next_start
 from projections.jobs.command_checks import check_command, check_settings
 from projections.jobs.recorder import MAX_TEXT_CHARACTERS, EventRecorder, JobRefusedError
-from projections.jobs.retry import INCURABLE, GiveUp, Streak, after_error, after_rate_limit, clamp_retry_after
+from projections.jobs.retry import INCURABLE, GiveUp, Retry, Streak, after_error, after_rate_limit, clamp_retry_after
 from projections.jobs.state import Completed, Failed, Job, Killed, Paused, Purged, Running, Sleeping, phase_of
 from projections.jobs.transitions import allowed_user_commands
 from schemas.coded import fit_params, truncate
@@ -92,7 +93,7 @@ def _act(recorder: EventRecorder, command: JobCommand) -> None:  # noqa: C901, P
         case PauseJob():
             _pause(recorder, command)
         case ResumeJob():
-            _resume(recorder)
+            _resume(recorder, run_now=command.run_now)
         case RunJob():
             _start(recorder, "run_now")
         case KillJob():
@@ -136,10 +137,12 @@ def _create(recorder: EventRecorder, command: CreateJob) -> None:
         draft=not command.start,
     )
     if command.start:
-        _start_unless_blackout(recorder, "created")
+        _enter_schedule(recorder, "created", run_now=command.run_now)
 
 
 def _configure(recorder: EventRecorder, command: ConfigureJob) -> None:
+    """Replace the settings. A job that waits for its next slot follows a changed schedule at once."""
+    before = recorder.job
     check_settings(command.configuration, command.cadence, command.retry, recorder.at)
     recorder.record(
         JobConfigured,
@@ -149,6 +152,9 @@ def _configure(recorder: EventRecorder, command: ConfigureJob) -> None:
         retry=command.retry,
         reverted_from=command.reverted_from,
     )
+    waits = isinstance(before.phase, Sleeping) and before.phase.reason == "cadence"
+    if waits and command.cadence != before.cadence and command.cadence.kind != "once":
+        recorder.record(JobSlept, reason="cadence", sleep_until=_next_slot(recorder) or recorder.at)
 
 
 def _pause(recorder: EventRecorder, command: PauseJob) -> None:
@@ -157,9 +163,25 @@ def _pause(recorder: EventRecorder, command: PauseJob) -> None:
     recorder.record(JobPaused, until=command.until)
 
 
-def _resume(recorder: EventRecorder) -> None:
+def _resume(recorder: EventRecorder, *, run_now: bool = False) -> None:
     recorder.record(JobResumed)
-    _start_unless_blackout(recorder, "resumed")
+    _enter_schedule(recorder, "resumed", run_now=run_now)
+
+
+def _enter_schedule(recorder: EventRecorder, reason: StartReason, *, run_now: bool) -> None:
+    """Start a job, or make it wait for the next slot of its schedule."""
+    slot = _next_slot(recorder)
+    if run_now:
+        _start(recorder, "run_now")
+    elif slot is None:
+        _start_unless_blackout(recorder, reason)
+    else:
+        recorder.record(JobSlept, reason="cadence", sleep_until=slot)
+
+
+def _next_slot(recorder: EventRecorder) -> datetime | None:
+    job = recorder.job
+    return next_slot(job.cadence, job.last_pass_started_at or job.created_at, recorder.at)
 
 
 def _start(recorder: EventRecorder, reason: StartReason) -> None:
@@ -238,11 +260,14 @@ def _error(recorder: EventRecorder, report: ReportError) -> None:
         consecutive=streak.consecutive,
         first_error_at=streak.since,
     )
-    if report.advice in INCURABLE:
+    outlasts = report.advice == "restore_source" and job.cadence.kind != "once"
+    if report.advice in INCURABLE and not outlasts:
         recorder.record(JobFailed, reason="incurable", **cause, first_error_at=streak.since)
         return
     retry_after = clamp_retry_after(report.retry_after_seconds)
     outcome = after_error(job.retry, streak, recorder.at, recorder.seed, retry_after)
+    if outlasts:
+        outcome = _within_schedule(recorder, outcome)
     if isinstance(outcome, GiveUp):
         recorder.record(JobFailed, reason="errors_too_long", **cause, first_error_at=streak.since)
     else:
@@ -254,6 +279,18 @@ def _error(recorder: EventRecorder, report: ReportError) -> None:
             backoff_ceiling_seconds=outcome.ceiling_seconds,
             retry_after_seconds=retry_after,
         )
+
+
+def _within_schedule(recorder: EventRecorder, outcome: Retry | GiveUp) -> Retry:
+    """Return the retry of a recurring job whose source is away: no later than its next slot, however long that lasts.
+
+    A continuous job has no slots; after the time for retries it goes on with the longest delay.
+    """
+    cap = recorder.job.retry.cap_seconds
+    slot = _next_slot(recorder)
+    if isinstance(outcome, GiveUp):
+        return Retry(slot or recorder.at + timedelta(seconds=cap), cap)
+    return replace(outcome, at=min(outcome.at, slot)) if slot else outcome
 
 
 def _rate_limit(recorder: EventRecorder, report: ReportRateLimit) -> None:

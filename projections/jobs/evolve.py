@@ -122,6 +122,7 @@ def _started(job: Job, event: JobStarted) -> Job:
         run=event.run,
         streak=_streak_at(job, event.occurred_at),
         pass_started_at=job.pass_started_at or event.occurred_at,
+        last_pass_started_at=job.last_pass_started_at if job.pass_started_at else event.occurred_at,
         pass_counts=job.pass_counts if job.pass_started_at else Counts(),
     )
 

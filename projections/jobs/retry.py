@@ -10,7 +10,7 @@ from schemas.policies import RetryPolicy
 
 SEED_BITS: Final = 63
 MAX_WAIT_SECONDS: Final = 30 * 86_400.0
-INCURABLE: Final[frozenset[Advice]] = frozenset({"fix_configuration", "renew_authorization"})
+INCURABLE: Final[frozenset[Advice]] = frozenset({"fix_configuration", "renew_authorization", "restore_source"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Literal, get_args
 
+from projections.jobs.cadence import is_frequent
 from projections.jobs.retry import Streak
 from schemas.coded import Params
 from schemas.commands import NO_COUNTS, Counts
@@ -105,6 +106,7 @@ class Job:
     retry: RetryPolicy = DEFAULT_RETRY
     run: int = 0  # the number of the latest run; 0 before the first one
     pass_started_at: datetime | None = None  # None between passes; a pass reads the source once, in one run or more
+    last_pass_started_at: datetime | None = None  # start of the latest pass, also between passes
     report: int = 0  # the number of the latest report; runs and passes do not reset it
     cursor: str = "{}"  # JSON; {} is the start of the source
     pass_counts: Counts = NO_COUNTS
@@ -126,10 +128,15 @@ def phase_of(job: Job | None) -> str:
     return "Absent" if job is None else job.status
 
 
+def is_polled(job: Job) -> bool:
+    """Whether a job is between frequent passes: the runner polls its source, and wakes it when there is news."""
+    return isinstance(job.phase, Sleeping) and job.phase.reason == "cadence" and is_frequent(job.cadence)
+
+
 def next_wake(job: Job) -> datetime | None:
-    """Return when a job resumes automatically; None if it is not waiting for a time."""
+    """Return when a job resumes automatically; None if it is not waiting for a time, but for news or a user."""
     match job.phase:
-        case Sleeping(until=until) | Paused(until=until):
+        case Sleeping(until=until) | Paused(until=until) if not is_polled(job):
             return until
         case _:
             return None

@@ -39,6 +39,7 @@ class Model:
     accepted: int = 0
     pass_accepted: int = 0
     pass_began: datetime | None = None
+    anchor: datetime | None = None  # of the slots of an interval: the creation, then the start of the latest pass
     errors: int = 0
     failing: timedelta = field(default_factory=timedelta)
 
@@ -65,12 +66,43 @@ class Model:
         self.run += 1
         if self.pass_began is None:
             self.pass_began, self.pass_accepted = self.now, 0
+            self.anchor = self.now
         return ["JobStarted"]
 
-    def resume(self) -> list[str]:
+    def slot(self) -> datetime | None:
+        """The next slot of the schedule; None for a job that may run at any time."""
+        if self.cadence == "cron":
+            daily = self.now.replace(hour=6, minute=0, second=0, microsecond=0)
+            return daily if daily > self.now else daily + timedelta(days=1)
+        if self.cadence != "interval":
+            return None
+        assert self.anchor
+        following = self.anchor
+        while following <= self.now:
+            following += timedelta(hours=3)
+        return following
+
+    def wait(self) -> list[str]:
+        self.enter("Sleeping", "cadence")
+        self.sleep_until = self.slot() or self.now
+        return ["JobSlept"]
+
+    def enter_schedule(self, *, run_now: bool) -> list[str]:
+        if run_now or self.slot() is None:
+            return self.start(respect_blackout=not run_now)
+        return self.wait()
+
+    def resume(self, *, run_now: bool = False) -> list[str]:
         self.enter("Running")
         self.succeed()
-        return ["JobResumed", *self.start()]
+        return ["JobResumed", *self.enter_schedule(run_now=run_now)]
+
+    def configure(self, cadence: str, *, blackout: bool) -> list[str]:
+        """Change the schedule; a job that waits for a slot waits for one of the new schedule."""
+        changed = (cadence, blackout) != (self.cadence, self.blackout)
+        self.cadence, self.blackout = cadence, blackout
+        waits = changed and cadence != "once" and (self.status, self.reason) == ("Sleeping", "cadence")
+        return ["JobConfigured", *(self.wait() if waits else [])]
 
     def wake(self) -> list[str]:
         if self.status == "Sleeping" and self.sleep_until and self.now >= self.sleep_until:
@@ -110,23 +142,33 @@ class Model:
         if self.cadence == "once":
             self.enter("Completed")
             return ["JobCompleted"]
-        self.enter("Sleeping", "cadence")
-        daily = self.now.replace(hour=6, minute=0, second=0, microsecond=0)
-        self.sleep_until = {
-            "continuous": self.now + timedelta(seconds=7),
-            "interval": max(self.now, began + timedelta(hours=3)),
-            "cron": daily if daily > self.now else daily + timedelta(days=1),
-        }[self.cadence]
+        self.wait()
+        if self.cadence == "continuous":
+            self.sleep_until = self.now + timedelta(seconds=7)
+        if self.cadence == "interval":
+            self.sleep_until = max(self.now, began + timedelta(hours=3))
         return ["JobSlept"]
 
-    def fail(self, *, curable: bool) -> list[str]:
+    def fail(self, advice: str) -> list[str]:
         """Record an error. The delay is random; `backoff_range` returns its bounds."""
         self.errors += 1
-        if not curable or self.failing >= TEN_HOURS:
+        outlasts = advice == "restore_source" and self.cadence != "once"
+        if not outlasts and (advice != "retry" or self.failing >= TEN_HOURS):
             self.enter("Failed")
             return ["JobErrored", "JobFailed"]
         self.enter("Sleeping", "error_backoff")
         return ["JobErrored", "JobSlept"]
+
+    def retry_range(self, advice: str, retry_after: float | None) -> tuple[timedelta, timedelta]:
+        """The bounds of the delay. A source that is away is looked for by the next slot, however long that lasts."""
+        if advice == "retry":
+            return self.backoff_range(retry_after)
+        slot = self.slot()
+        left = slot - self.now if slot else timedelta(minutes=30)
+        if self.failing >= TEN_HOURS:
+            return left, left
+        shortest, longest = self.backoff_range(retry_after)
+        return (min(shortest, left), min(longest, left)) if slot else (shortest, longest)
 
     def backoff_range(self, retry_after: float | None) -> tuple[timedelta, timedelta]:
         """The bounds of the delay: 1 s to 1, 2, 4 … 30 min, or the retry-after; never past the ten hours."""

@@ -61,7 +61,7 @@ LIKELY: dict[str, st.SearchStrategy[Any]] = {
     "bytes_read": st.just(10),
     "bytes_total": st.none(),
     "fault": st.just("provider"),
-    "advice": st.sampled_from(["retry", "retry", "retry", "fix_configuration"]),
+    "advice": st.sampled_from(["retry", "retry", "retry", "fix_configuration", "restore_source"]),
     "issued_at": st.just(START),
 }
 WAITS = st.sampled_from([0.0, 60.0, 90_000.0])

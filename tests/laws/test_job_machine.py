@@ -107,9 +107,10 @@ class JobLife(RuleBasedStateMachine):
         cadence=st.sampled_from(sorted(CADENCES)),
         blackout=st.booleans(),
         start=st.sampled_from([True, True, False]),
+        run_now=st.booleans(),
         at=st.sampled_from([MORNING, MORNING + timedelta(hours=3)]),
     )
-    def create(self, *, cadence: str, blackout: bool, start: bool, at: datetime) -> None:
+    def create(self, *, cadence: str, blackout: bool, start: bool, run_now: bool, at: datetime) -> None:
         self.clock = at
         self.model.advance(at)
         self.expect(self.send(KillJob), ["no_such_job"])
@@ -121,10 +122,11 @@ class JobLife(RuleBasedStateMachine):
             name="Orders",
             cadence=self.cadence_of(cadence, blackout=blackout),
             start=start,
+            run_now=run_now,
         )
-        self.model.cadence, self.model.blackout = cadence, blackout
+        self.model.cadence, self.model.blackout, self.model.anchor = cadence, blackout, self.model.now
         self.model.enter("Running" if start else "Paused")
-        self.expect(events, ["JobCreated", *(self.model.start() if start else [])])
+        self.expect(events, ["JobCreated", *(self.model.enter_schedule(run_now=run_now) if start else [])])
 
     def cadence_of(self, kind: str, *, blackout: bool) -> Cadence:
         plain = CADENCES[kind]
@@ -187,10 +189,11 @@ class JobLife(RuleBasedStateMachine):
             retry=DEFAULT_RETRY,
             expected_revision=self.model.revision - stale,
         )
-        self.expect(events, ["revision_mismatch" if stale else "JobConfigured"])
-        if not stale:
-            self.model.revision += 1
-            self.model.cadence, self.model.blackout = cadence, blackout
+        if stale:
+            self.expect(events, ["revision_mismatch"])
+            return
+        self.model.revision += 1
+        self.expect(events, self.model.configure(cadence, blackout=blackout))
 
     @rule(length=st.sampled_from([None, timedelta(hours=1), timedelta(days=200), timedelta(0)]))
     @precondition(allowed("PauseJob"))
@@ -203,11 +206,11 @@ class JobLife(RuleBasedStateMachine):
             self.model.enter("Paused")
             self.model.pause_until = until
 
-    @rule()
+    @rule(run_now=st.booleans())
     @precondition(allowed("ResumeJob"))
-    def resume(self) -> None:
+    def resume(self, *, run_now: bool) -> None:
         self.model.advance(self.clock)
-        self.expect(self.send(ResumeJob), self.model.resume())
+        self.expect(self.send(ResumeJob, run_now=run_now), self.model.resume(run_now=run_now))
 
     @rule()
     @precondition(allowed("RunJob"))
@@ -265,13 +268,13 @@ class JobLife(RuleBasedStateMachine):
 
     @rule(
         when=st.sampled_from(["now", "now", "a second before ten hours", "at ten hours"]),
-        curable=st.integers(0, 5).map(bool),
+        advice=st.sampled_from(["retry", "retry", "retry", "restore_source", "renew_authorization"]),
         retry_after=st.sampled_from([None, None, None, 0.0, 90.0, 50_000.0]),
         seed=st.integers(0, 2**63 - 1),
         stale=st.integers(0, 5).map(lambda number: number == 0),
     )
     @precondition(lambda self: self.model.status == "Running")
-    def report_error(self, *, when: str, curable: bool, retry_after: float | None, seed: int, stale: bool) -> None:
+    def report_error(self, *, when: str, advice: str, retry_after: float | None, seed: int, stale: bool) -> None:
         if self.model.errors and when != "now":
             left = TEN_HOURS - self.model.failing - timedelta(seconds=when != "at ten hours")
             self.clock = max(self.clock, self.model.now + left)
@@ -280,7 +283,7 @@ class JobLife(RuleBasedStateMachine):
             ReportError,
             run=self.model.run - stale,
             fault="provider",
-            advice="retry" if curable else "renew_authorization",
+            advice=advice,
             code="provider_down",
             params={"status": 503},
             retry_after_seconds=retry_after,
@@ -289,9 +292,9 @@ class JobLife(RuleBasedStateMachine):
         if stale:
             self.expect(events, ["stale_run"])
             return
-        self.expect(events, self.model.fail(curable=curable))
+        self.expect(events, self.model.fail(advice))
         if self.model.status == "Sleeping":
-            shortest, longest = self.model.backoff_range(retry_after)
+            shortest, longest = self.model.retry_range(advice, retry_after)
             assert self.model.now + shortest <= events[-1].sleep_until <= self.model.now + longest
             self.model.sleep_until = events[-1].sleep_until
 

@@ -54,7 +54,9 @@ class JobItem(View):
     ]
     draft: Annotated[bool, Field(description="created but never started")]
     reason: Annotated[str, Field(description="why it is sleeping, waiting for a slot, paused or failed: a code")]
-    sleep_until: datetime | None
+    sleep_until: Annotated[
+        datetime | None, Field(description="null when nothing is scheduled, or when its source is checked continuously")
+    ]
     since: Annotated[datetime, Field(description="when it entered its status")]
     summary: Annotated[str, Field(description="its type, schedule and status as sentences")]
     run: Annotated[int, Field(description="number of the latest run; 0 before the first")]
@@ -63,7 +65,7 @@ class JobItem(View):
     total_counts: Counts
     errors: Errors | None
     synced_at: Annotated[datetime | None, Field(description="end of the latest complete pass")]
-    next_at: datetime | None
+    next_at: Annotated[datetime | None, Field(description="when it resumes automatically")]
     created_at: datetime
     updated_at: datetime
     revision: Annotated[int, Field(description="incremented by every edit; the ETag")]
@@ -136,7 +138,7 @@ def _computed(job: Job) -> dict[str, Any]:
         "id": job.job_id,
         "draft": isinstance(phase, Paused) and phase.draft,
         "reason": reason(job),
-        "sleep_until": phase.until if isinstance(phase, Sleeping | Paused) else None,
+        "sleep_until": next_wake(job),
         "since": phase.since,
         "status_label": status_label(job),
         "summary": summary(job),

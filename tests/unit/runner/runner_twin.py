@@ -9,11 +9,14 @@ from typing import Any
 
 from app.kafka.memory.cluster import MemoryCluster
 from app.kafka.transactions import GroupCommit
+from app.records.encoding import encoded
+from app.records.envelopes import stamp
 from app.runner.partition import APP_ID, OwnedPartition
 from app.runner.slots import Slots
 from connectors.contract import Limits
 from projections.jobs.decide import handle
 from projections.jobs.state import Job
+from schemas.commands import JobCommand
 from schemas.events import JobEvent
 from schemas.messages import MessageBatch
 from schemas.topics import JOBS_COMMANDS, LANES, TOPICS
@@ -67,6 +70,16 @@ class RunnerTwin:
         async with asyncio.timeout(20):
             while not reached():
                 await self.step(seconds)
+
+    @property
+    def written(self) -> int:
+        """The number of commands on the log."""
+        return len(self.cluster.records(JOBS_COMMANDS.name))
+
+    async def send(self, kind: type[JobCommand], name: str, **fields: Any) -> None:
+        """Write a command of a user; the next step decides it."""
+        command: Any = kind(**stamp(name, "user:ada", self.now), **fields)
+        await self._writer.submit([encoded(JOBS_COMMANDS, command, name, 0)])
 
     def of(self, name: str, kind: type[JobEvent]) -> list[Any]:
         return [event for event in self.events if event.job_id == name and isinstance(event, kind)]

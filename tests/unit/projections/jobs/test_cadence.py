@@ -66,6 +66,15 @@ def test_an_interval_counts_from_start_to_start(elapsed: int, next_in: int) -> N
         (cron("30 2 * * *"), local("2026-05-04 02:29:59.999999"), local("2026-05-04 02:30")),
         (cron("0 9 * * MON"), local("2026-05-05 09:00"), local("2026-05-11 09:00")),
         (cron("0 0 29 2 *"), local("2026-05-05 09:00"), local("2028-02-29 00:00")),
+        (cron("@daily"), local("2026-05-04 09:00"), local("2026-05-05 00:00")),
+        (cron("@Hourly"), local("2026-05-04 09:10"), local("2026-05-04 10:00")),
+        (cron("@weekly"), local("2026-05-04 09:10"), local("2026-05-10 00:00")),
+        (cron("@monthly"), local("2026-05-04 09:10"), local("2026-06-01 00:00")),
+        (cron("@yearly"), local("2026-05-04 09:10"), local("2027-01-01 00:00")),
+        (cron("*/60 */24 * * *"), local("2026-05-04 09:10"), local("2026-05-05 00:00")),
+        (cron("5/50 * * * *"), local("2026-05-04 09:10"), local("2026-05-04 09:55")),
+        (cron("0 8-20/12,22 * * *"), local("2026-05-04 09:10"), local("2026-05-04 20:00")),
+        (cron("0 0 L/2 * *"), local("2026-02-05 09:00"), local("2026-02-28 00:00")),
         (cron("0 0 L * *"), local("2026-02-05 09:00"), local("2026-02-28 00:00")),
         # forward: 02:30 does not exist; it runs once, right after the change
         (cron("30 2 * * *"), local("2026-03-29 01:00"), local("2026-03-29 03:00")),
@@ -202,6 +211,14 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"kind": "cron", "cron": "61 * * * *"}, "/cron", "bad_cron"),
     ({"kind": "cron", "cron": "0 0 30 2 *"}, "/cron", "bad_cron"),
     ({"kind": "cron", "cron": "0 0 */31 2 MON#5"}, "/cron", "cron_never_matches"),
+    ({"kind": "cron", "cron": "0 0 3 * * *"}, "/cron", "bad_cron"),
+    ({"kind": "cron", "cron": "@dayly"}, "/cron", "bad_cron"),
+    ({"kind": "cron", "cron": "@reboot"}, "/cron", "bad_cron"),
+    ({"kind": "cron", "cron": "*/90 * * * *"}, "/cron", "cron_step_too_large"),
+    ({"kind": "cron", "cron": "0 */36 * * *"}, "/cron", "cron_step_too_large"),
+    ({"kind": "cron", "cron": "5/90 * * * *"}, "/cron", "cron_step_too_large"),
+    ({"kind": "cron", "cron": "0 0 * */13 *"}, "/cron", "cron_step_too_large"),
+    ({"kind": "cron", "cron": "0 0,8-20/13 * * *"}, "/cron", "cron_step_too_large"),
     ({"kind": "cron", "cron": "9" * 5_000 + " * * * *"}, "/cron", "cron_too_long"),
     ({"kind": "cron", "cron": "*/" + "9" * 150 + " * * x *"}, "/cron", "bad_cron"),
     (
@@ -266,3 +283,10 @@ def test_an_invalid_cron_expression_names_its_part(cron: str, part: str | None) 
 def test_time_zones_come_from_the_package_and_not_from_the_system() -> None:
     assert zone("Europe/Berlin") is zone("Europe/Berlin")
     assert str(zone("Australia/Lord_Howe")) == "Australia/Lord_Howe"
+
+
+def test_a_step_without_effect_is_refused_with_the_times_that_it_would_give() -> None:
+    with pytest.raises(InvalidCadenceError) as caught:
+        check_cadence(cron("*/90 * * * *", "UTC"), NOW)
+    times = ("2026-05-04 10:00", "2026-05-04 11:00", "2026-05-04 12:00")
+    assert caught.value.params == {"term": "*/90", "part": "minute", "times": times}
