@@ -10,18 +10,20 @@ from typing import Final
 
 import aiohttp
 
-from connectors.contract import ConnectorError, FixConfiguration, RateLimited, RetryLater
+from connectors.contract import ConnectorError, FixConfiguration, RateLimited, RestoreSource, RetryLater
 from schemas.coded import Params
 
 DEFAULT_RATE_LIMIT_SECONDS: Final = 60.0
 WORTH_RETRYING: Final = frozenset({408, 421, 423, 425})
 MAX_REASON_CHARACTERS: Final = 80
 PERMANENT: Final[dict[int, str]] = {
+    HTTPStatus.PROXY_AUTHENTICATION_REQUIRED: "proxy_refused",
+}
+AWAY: Final[dict[int, str]] = {
     HTTPStatus.NOT_FOUND: "not_found",
     HTTPStatus.GONE: "not_found",
     HTTPStatus.UNAUTHORIZED: "forbidden",
     HTTPStatus.FORBIDDEN: "forbidden",
-    HTTPStatus.PROXY_AUTHENTICATION_REQUIRED: "proxy_refused",
 }
 BEFORE_CONNECTION: Final = frozenset({"dns_failure", "connection_refused", "connection_timed_out", "unreachable"})
 PROXY_VARIABLES: Final = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")
@@ -79,6 +81,8 @@ def response_error(name: str, response: aiohttp.ClientResponse) -> ConnectorErro
         return RetryLater("server_error", answer, retry_after=wait)
     if status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:  # only a request behind a cursor has a range
         return FixConfiguration("source_changed")
+    if status in AWAY:
+        return RestoreSource(AWAY[status], answer)
     return FixConfiguration(PERMANENT.get(status, "unexpected_response"), answer)
 
 

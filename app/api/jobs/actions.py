@@ -10,11 +10,18 @@ from pydantic import Field
 from app.api.http.headers import expected_revision
 from app.api.http.param_types import Duration
 from app.api.http.problems import not_found
-from app.api.jobs.commands import cadence_hint, check_not_pushed, find_job, job_envelope, job_response, send_job_command
+from app.api.jobs.commands import (
+    cadence_hint,
+    check_not_pushed,
+    find_job,
+    job_envelope,
+    job_response,
+    next_run,
+    send_job_command,
+)
 from app.api.jobs.jobs import JOB
 from app.api.routing.commands import ACCEPTED
 from app.api.routing.routes import EDIT, Query, RequestContext, Routes
-from app.sentences.codes import ACTIONS as ACTION_NAMES
 from schemas.access import AccessRole
 from schemas.commands import ConfigureJob, JobCommand, KillJob, PauseJob, RestoreJob, ResumeJob, RunJob
 
@@ -25,6 +32,12 @@ class PauseQuery(Query):
     for_: Annotated[
         Duration | None, Field(alias="for", description="`90s`, `15m`, `1h30m`, `2d`; absent: until resumed")
     ] = None
+
+
+class ResumeQuery(Query):
+    """When to run."""
+
+    run_now: Annotated[bool, Field(description="true: run now, not at the next slot of the schedule")] = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +52,6 @@ class Action:
 
 
 ACTIONS: Final = (
-    Action("resume", "resumed", "Resume after a pause or a failure", "operator", ResumeJob),
-    Action("bounce", "resumed", "Resume after a failure; same as `resume`", "operator", ResumeJob),
     Action("run", "running", "Run now, or again after completion", "operator", RunJob),
     Action("kill", "killed", "Archive a job; it can be restored until it is purged", "editor", KillJob),
     Action("restore", "restored", "Restore an archived job, paused", "editor", RestoreJob),
@@ -90,13 +101,28 @@ async def revert_job(call: RequestContext[Query, None]) -> web.Response:
     return job_response(call, job_id, await send_job_command(call, command), message)
 
 
+@ROUTES("POST", "/bounce", "Resume after a failure; same as `resume`", JOB, ACCEPTED, role="operator")
+@ROUTES("POST", "/resume", "Resume after a pause or a failure", JOB, ACCEPTED, role="operator")
+async def resume_job(call: RequestContext[ResumeQuery, None]) -> web.Response:
+    """Resume a job at the next slot of its schedule, or now."""
+    job_id = call.path("job_id")
+    check_not_pushed(await find_job(call, job_id), "resume")
+    command = ResumeJob(
+        **job_envelope(call, job_id),
+        run_now=call.query.run_now,
+        expected_revision=expected_revision(call.request.headers),
+    )
+    job = await send_job_command(call, command)
+    return job_response(call, job_id, job, f"resumed{next_run(job)}")
+
+
 def _declare(action: Action) -> None:
     @ROUTES("POST", f"/{action.name}", action.summary, JOB, ACCEPTED, role=action.role)
     async def act(call: RequestContext[Query, None]) -> web.Response:
         job_id = call.path("job_id")
         job = await find_job(call, job_id)
-        if action.command in {RunJob, ResumeJob}:
-            check_not_pushed(job, ACTION_NAMES[action.command.__name__])
+        if action.command is RunJob:
+            check_not_pushed(job, "run")
         command = action.command(
             **job_envelope(call, job_id), expected_revision=expected_revision(call.request.headers)
         )

@@ -13,7 +13,7 @@ from app.records.envelopes import stamp
 from app.sentences.codes import ACTIONS
 from app.sentences.sentence import sentence
 from connectors.catalog import is_pushed
-from projections.jobs.state import Completed, Failed, Job, Paused
+from projections.jobs.state import Completed, Failed, Job, Paused, next_wake
 from schemas.commands import JobCommand
 from schemas.events import CommandRefused, JobEvent
 from schemas.policies import Cadence
@@ -79,6 +79,12 @@ def job_response(
     """Return the job after a command."""
     resource = Resource(job_view(job), job.revision) if job else None
     return command_response(call, job_id, f"/v2/job/{job_id}", resource, message, status)
+
+
+def next_run(job: Job | None) -> str:
+    """Return when a job runs next, behind what was done; "" when it runs now or when that is not known."""
+    wake = next_wake(job) if job else None
+    return f"; next run at {wake.isoformat().replace('+00:00', 'Z')}" if wake else ""
 
 
 def cadence_hint(job: Job, cadence: Cadence) -> str:

@@ -17,7 +17,7 @@ from app.api.jobs.bodies import (
     configuration_errors,
     find_job_type,
 )
-from app.api.jobs.commands import find_job, job_envelope, job_response, send_job_command
+from app.api.jobs.commands import find_job, job_envelope, job_response, next_run, send_job_command
 from app.api.jobs.ingest_progress import ingest_progress
 from app.api.jobs.sealing import sealed_configuration
 from app.api.jobs.views import JobDetail, JobItem, JobView, job_detail, job_item
@@ -89,9 +89,10 @@ class JobQuery(Query):
 
 
 class CreateQuery(Query):
-    """Whether to start the job."""
+    """Whether and when to start the job."""
 
     run_job: Annotated[bool, Field(description="false: create it as a draft, paused")] = True
+    run_now: Annotated[bool, Field(description="true: run now, not at the first slot of the schedule")] = False
 
 
 ROUTES: Final = Routes("jobs", "/v2/job")
@@ -153,7 +154,8 @@ async def create_job(call: RequestContext[CreateQuery, CreateBody]) -> web.Respo
         if problem.code != "job_exists":
             raise
         return await _repeated(call, command, await find_job(call, command.job_id))
-    return job_response(call, command.job_id, job, "created" if call.query.run_job else "created as a draft", 201)
+    message = f"created{next_run(job)}" if call.query.run_job else "created as a draft"
+    return job_response(call, command.job_id, job, message, 201)
 
 
 async def _create_command(call: RequestContext[CreateQuery, CreateBody]) -> CreateJob:
@@ -181,6 +183,7 @@ async def _create_command(call: RequestContext[CreateQuery, CreateBody]) -> Crea
         cadence=cadence,
         retry=body.retry.to_policy(),
         start=call.query.run_job,
+        run_now=call.query.run_now,
     )
 
 
@@ -191,7 +194,7 @@ def _ids_from(call: RequestContext[CreateQuery, CreateBody], key: str) -> dict[s
     whether the job was created with this body. It is a keyed digest, which allows no guess at a secret in the body.
     """
     job_id = uuid5(KEYS, f"{call.caller.token_id}\n{key}")
-    body = canonical_json({"body": call.body.model_dump(mode="json"), "run_job": call.query.run_job})
+    body = canonical_json({"body": call.body.model_dump(mode="json"), **call.query.model_dump(mode="json")})
     digest = hmac.digest(call.caller.digest_key, job_id.bytes + body.encode(), "sha256")
     return {"job_id": str(job_id), "command_id": str(UUID(bytes=digest[:16], version=4))}
 

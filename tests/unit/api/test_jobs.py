@@ -31,6 +31,29 @@ async def test_a_draft_is_paused_until_resumed(client: Client) -> None:
     assert (resumed["status"], resumed["draft"], resumed["reason"]) == ("Running", False, "")
 
 
+async def test_a_scheduled_job_answers_when_it_runs_next(client: Client, clock: WallClock) -> None:
+    created = await client.ask("POST", "/v2/job", new_job(cadence={"kind": "cron", "cron": "@daily"}))
+    assert (created.data["status"], created.data["next_at"]) == ("Sleeping", "2026-05-05T00:00:00Z")
+    assert created.body["message"] == "created; next run at 2026-05-05T00:00:00Z"
+    job = created.data
+    await client.post(f"/v2/job/{job['id']}/pause")
+    clock.advance(days=2)
+    resumed = await client.ask("POST", f"/v2/job/{job['id']}/resume")
+    assert (resumed.data["status"], resumed.body["message"]) == (
+        "Sleeping",
+        "resumed; next run at 2026-05-07T00:00:00Z",
+    )
+
+
+@pytest.mark.parametrize("cadence", [HOURLY, {"kind": "cron", "cron": "0 3 * * *"}])
+async def test_a_scheduled_job_runs_now_on_request(client: Client, cadence: dict[str, Any]) -> None:
+    job = await client.post("/v2/job?run_now=true", new_job(cadence=cadence))
+    assert job["status"] == "Running"
+    for action in ("resume", "bounce"):
+        await client.post(f"/v2/job/{job['id']}/pause")
+        assert (await client.post(f"/v2/job/{job['id']}/{action}?run_now=true"))["status"] == "Running"
+
+
 async def test_a_pause_can_have_a_duration(client: Client) -> None:
     job = await client.post("/v2/job", new_job())
     paused = await client.post(f"/v2/job/{job['id']}/pause?for=1h30m")

@@ -17,7 +17,7 @@ from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.test_utils import TestServer
 
-from connectors.contract import Batch, ConnectorError, FixConfiguration, Limits, RateLimited, RetryLater
+from connectors.contract import Batch, ConnectorError, FixConfiguration, Limits, RateLimited, RestoreSource, RetryLater
 from connectors.kit.http_address import parse_address, redirected
 from connectors.kit.http_failures import retry_after
 from connectors.kit.public_addresses import PublicResolver, ThreadResolver, is_public
@@ -204,11 +204,11 @@ async def test_compressed_files_are_decompressed_once(serve: Serve) -> None:
 @pytest.mark.parametrize(
     ("status", "header", "kind", "code", "wait"),
     [
-        (404, None, FixConfiguration, "not_found", None),
-        (410, None, FixConfiguration, "not_found", None),
+        (404, None, RestoreSource, "not_found", None),
+        (410, None, RestoreSource, "not_found", None),
         (407, None, FixConfiguration, "proxy_refused", None),
         (416, None, FixConfiguration, "source_changed", None),
-        (401, None, FixConfiguration, "forbidden", None),
+        (401, None, RestoreSource, "forbidden", None),
         (400, None, FixConfiguration, "unexpected_response", None),
         (204, None, FixConfiguration, "unexpected_response", None),
         (408, None, RetryLater, "server_error", None),

@@ -67,6 +67,7 @@ class Partition:
             "kind": "import",
             "name": job_id.title(),
             "cadence": EVERY_HOUR,
+            "run_now": True,
         }
         return self.send(CreateJob, job_id, **{**defaults, **fields})
 
