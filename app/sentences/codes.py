@@ -147,6 +147,7 @@ VALUES: Final = {  # in messages and records; raised by mappings and by connecto
 
 SOURCES: Final = {
     "all_records_rejected": "none of the first {records:,} records is valid; {position}: {cause}",
+    "archive": "the data is an archive ({kind}); extract it, and use the file inside, plain or with gzip or zstd",
     "bad_certificate": "the certificate of `{url}` is invalid[: {reason}]; correct it on the server, or add its "
     "authority to the trust store of this service (SSL_CERT_FILE)",
     "bad_cursor": "invalid cursor at `{pointer}`: {cause}",
@@ -172,6 +173,7 @@ SOURCES: Final = {
     "of this machine[; jobs don't use the proxy in {proxy}]",
     "duplicate_header": "the header row names {column!r} twice; name the columns with `fields`",
     "empty_body": "the body is empty; send a JSON object or an array of objects",
+    "encrypted_content": "the data is encrypted, or a key; decrypt the file first",
     "file_not_found": "no file `{source}` in the directories that this service may read; an operator can add one with "
     "`entrepot up --files DIRECTORY` or ENTREPOT_FILE_ROOTS",
     "forbidden": "`{url}` responded with {status}[ {reason}]; renew the credentials in the URL",
@@ -180,17 +182,24 @@ SOURCES: Final = {
     "header_encoding": "the header row is not valid text in this `encoding`; correct it",
     "header_too_long": "the header row has over {bytes:,} bytes; at most {max:,} are allowed; check that this is a CSV "
     "file with line ends",
+    "git_lfs_pointer": "the data is a pointer of Git LFS, not the file itself; use the address of the file, or run "
+    "`git lfs pull`",
+    "html_page": "the data is an HTML page, such as a sign-in form or an error; open the link in a private window to "
+    "see it, and renew the link",
     "impossible_cursor_bytes": "{bytes:,} bytes of text can't come from {source_bytes:,} bytes; reset the cursor "
     "to {{}}",
     "impossible_cursor_row": "{rows:,} records can't be in {bytes:,} bytes of text; reset the cursor to {{}}",
     "insecure_redirect": "`{url}` redirects from https to http; correct `source`",
+    "json_not_csv": "the data is JSON, not CSV; if that is right, set `format` to `{format}`",
     "malformed_body": "the body is not JSON: expected {expected} at byte {byte:,}",
     "malformed_response": "`{url}` responds, but not with HTTP[: {reason}]; check scheme and port",
+    "multipart_form": "the data is a multipart form; send the file itself as the body",
     "no_file_roots": "this service may not read local files; an operator can allow a directory with `entrepot up "
     "--files DIRECTORY` or ENTREPOT_FILE_ROOTS",
     "not_a_file": "`{source}` is not a regular file; correct `source`",
     "not_an_array_of_objects": "found {found!r}[ after object {after:,}], expected `{expected}` of a JSON array of "
-    "objects[; for one object a line set `format` to `{format}`]",
+    "objects[; to import the single object as one record, set `format` to `{format}`][; extract the array in the "
+    "member {member!r} of the object]",
     "not_found": "`{url}` responded with {status}[ {reason}]; correct `source`, or put the file there",
     "nul_in_header": "the header row has a NUL byte; check `encoding`",
     "one_column": "found only one column; set `delimiter`, for example to {delimiter!r}",
@@ -208,6 +217,7 @@ SOURCES: Final = {
     "timed_out": "`{url}` did not respond in time",
     "tls_failure": "no encrypted connection to `{url}`[: {reason}]; check that its port is one for https",
     "too_many_columns": "the header row has {columns:,} columns; at most {max:,} are allowed; check `delimiter`",
+    "too_many_layers": "the data is compressed more than {max} times; decompress it first",
     "too_many_redirects": "`{url}` redirects more than {max} times; correct `source`",
     "trailing_text": "there is text after the `]` that closes the array; remove it",
     "truncated": "[the {compression} data is truncated][the JSON array ends early, after object {object:,}]; complete "
@@ -221,13 +231,15 @@ SOURCES: Final = {
     "unknown_timestamp_field": "`{field}` is not a column; columns: {columns}[{more:?}, and {more:,} more]",
     "unreachable": "`{url}` is unreachable[: {reason}]; check the network of this machine[; jobs don't use the proxy "
     "in {proxy}]",
+    "unsupported_content": "the data is {kind}, not text; export it as CSV or JSON",
     "unreadable": "can't read `{source}`: {error}",
     "unsupported_content_encoding": "`{url}` responded with the content encoding {encoding!r}; gzip and zstd are "
     "supported",
     "truncated_object": "the text ends inside an object that is larger than a record may be",
     "utf_16_mark": "the text is UTF-16; set `encoding` to `utf-16`",
-    "wrong_compression": "the source should be {expected}, but its first bytes show {found}; set `compression` to "
-    "match",
+    "workbook": "the data is a workbook ({kind}); export the sheet as CSV (UTF-8)",
+    "wrong_compression": "the source should be {expected}, but its first bytes show {found}; correct `compression`, or "
+    "replace the file",
     "wrong_encoding": "the text is not {encoding}; set `encoding` to match, for example utf-16-le",
 }
 

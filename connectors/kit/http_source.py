@@ -41,6 +41,16 @@ class HttpSource:
     _first: bytes = b""
 
     @property
+    def content_type(self) -> str:
+        """Return `Content-Type`."""
+        return self._response.headers.get("Content-Type", "") if self._response else ""
+
+    @property
+    def content_encoding(self) -> str:
+        """Return `Content-Encoding`."""
+        return self._response.headers.get("Content-Encoding", "") if self._response else ""
+
+    @property
     def modified(self) -> float | None:
         """Return `Last-Modified` in seconds since 1970; None if it is missing or invalid."""
         header = self._response.headers.get("Last-Modified", "") if self._response else ""
@@ -154,8 +164,8 @@ async def _request(
 def _opened(
     name: str, session: aiohttp.ClientSession, response: aiohttp.ClientResponse, start: int, limits: Limits
 ) -> HttpSource:
-    encoding = response.headers.get("Content-Encoding", "identity").lower()
-    if encoding not in READABLE_ENCODINGS:
+    encoding = response.headers.get("Content-Encoding", "").lower()
+    if not READABLE_ENCODINGS.issuperset(part.strip() for part in encoding.split(",")):
         raise FixConfiguration("unsupported_content_encoding", {"url": name, "encoding": encoding[:40]})
     validator = _validator(response)
     content_range = CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))

@@ -26,6 +26,8 @@ class LocalSource:
     _last_status: tuple[int, int]  # size and modification time
     _received: Callable[[int], None]
     validator: str | None = None
+    content_type: str = ""
+    content_encoding: str = ""
 
     @property
     def modified(self) -> float:

@@ -123,8 +123,8 @@ KEY_REUSED: Final = "idempotency_key_reused"
 SENTENCES: Final = {  # where the settings of files have other names in a request
     KEY_REUSED: "this Idempotency-Key was used for a different body; send the same file, or use a new key",
     "truncated": "the body ends in the middle of its text or of its compression; send all of it",
-    "wrong_compression": "the body is not compressed as Content-Encoding or the ending of `filename` says; make them "
-    "agree",
+    "wrong_compression": "the body should be {expected}, but its first bytes show {found}; correct Content-Encoding, "
+    "or send an intact file",
     "wrong_encoding": "the body is not in the charset of Content-Type, UTF-8 by default; set it, for example "
     "`text/csv; charset=utf-16`",
     "utf_16_mark": "the body is UTF-16; send `Content-Type: text/csv; charset=utf-16`",

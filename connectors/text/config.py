@@ -25,6 +25,16 @@ FORMAT_SUFFIXES: Final[dict[str, FormatName]] = {
     ".jsonl": "ndjson",
     ".json": "json_array",
 }
+FORMAT_TYPES: Final[dict[str, FormatName]] = {
+    "text/csv": "csv",
+    "application/csv": "csv",
+    "text/tab-separated-values": "csv",
+    "application/x-ndjson": "ndjson",
+    "application/ndjson": "ndjson",
+    "application/jsonl": "ndjson",
+    "application/x-jsonlines": "ndjson",
+    "application/json": "ndjson",
+}
 
 
 class TextConfig(BaseModel):
@@ -41,13 +51,14 @@ class TextConfig(BaseModel):
     format: FormatName | Literal["auto"] = Field(
         default="auto",
         title="Format",
-        description="auto: by file extension (.csv, .tsv, .ndjson, .jsonl, .json)",
+        description="auto: by file extension (.csv, .tsv, .ndjson, .jsonl, .json) or content type; the first bytes "
+        "distinguish arrays from lines of JSON",
         examples=["csv"],
     )
     compression: Compression | Literal["auto"] = Field(
         default="auto",
         title="Compression",
-        description="auto: by file extension (.gz, .zst), then by the first bytes",
+        description="auto: by the first bytes; otherwise the compression that is expected",
         examples=["gzip"],
     )
     encoding: str = Field(

@@ -8,6 +8,7 @@ from pydantic_core import ErrorDetails
 
 from connectors.contract import ConfigurationProblem, Cursor, FixConfiguration
 from connectors.kit.field_errors import UNKNOWN_FIELD, field_names
+from connectors.text.config import FormatName
 from schemas.coded import Params, caused_by
 from schemas.json_values import json_pointer
 
@@ -29,6 +30,7 @@ class TextCursor(BaseModel):
     source_bytes: int = Field(default=0, ge=0, le=MAX_POSITION)  # raw bytes of the source already counted as read
     plain: bool = False  # the source is uncompressed UTF-8, so reading can start at an offset
     open: bool = False  # the last record ended at the end of the text, without a line end
+    format: FormatName | None = None  # of the text, if it isn't the proposed one
     validator: str | None = None  # the ETag or Last-Modified of an HTTP source
 
     def to_json(self) -> Mapping[str, Any]:

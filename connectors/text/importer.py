@@ -7,15 +7,15 @@ import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import replace
-from pathlib import PurePosixPath
 from typing import Final, Protocol
 from zoneinfo import ZoneInfo
 
 from connectors.contract import Batch, ConfigurationProblem, ConnectorError, FixConfiguration, Limits, RetryLater
 from connectors.kit.threads import in_thread
-from connectors.text.compression import MAGIC_BYTES, SUFFIXES, decoder, detect
-from connectors.text.config import FORMAT_SUFFIXES, TextConfig
+from connectors.text.compression import Uncompressed, Unpacker
+from connectors.text.config import FormatName, TextConfig
 from connectors.text.cursor import START, TextCursor
+from connectors.text.detection import Proposal, parse_content_type, propose
 from connectors.text.encoding import ToUtf8, is_utf8
 from connectors.text.fingerprint import PREFIX_BYTES, digest
 from connectors.text.formats.csv import Csv, unknown_field
@@ -38,6 +38,16 @@ class Source(Protocol):
     start: int  # offset of the first byte that `read` returns
     total: int | None  # bytes, if known
     validator: str | None
+
+    @property
+    def content_type(self) -> str:
+        """The `Content-Type` header; "" without one."""
+        ...
+
+    @property
+    def content_encoding(self) -> str:
+        """The `Content-Encoding` header; "" without one."""
+        ...
 
     @property
     def modified(self) -> float | None:
@@ -106,28 +116,31 @@ def _may_continue(limits: Limits, source: Source) -> bool:
 async def _start_reading(
     config: TextConfig, path: str, cursor: TextCursor, limits: Limits, source: Source
 ) -> TextReader:
-    head = await source.head(PREFIX_BYTES if source.start else MAGIC_BYTES)
-    if source.start and head is not None and digest(head) != cursor.head:
+    if source.start and (head := await source.head(PREFIX_BYTES)) is not None and digest(head) != cursor.head:
         raise FixConfiguration("source_changed")
-    kind = detect(config.compression, path, head or b"") if not source.start else "none"
+    content_type = parse_content_type(source.content_type)
+    proposal = propose(config, path, content_type)
+    compression = "auto" if source.content_encoding else config.compression  # it is undone first
+    unpacker = Uncompressed() if source.start else Unpacker(compression, proposal.compression)
     plan = ReadPlan(
         config.stream,
         config.lane,
         source.name,
         config.on_error,
-        plain=kind == "none" and is_utf8(config.encoding),
+        utf8=is_utf8(config.encoding),
+        proposed=proposal.format,
         validator=source.validator,
         bytes_total=source.total,
     )
-    text_format = make_format(config, path, cursor, limits)
-    return TextReader(plan, limits, cursor, source.start, (decoder(kind), ToUtf8(config.encoding)), text_format)
+
+    def make(name: FormatName) -> Format:
+        return make_format(config, name, proposal, cursor, limits)
+
+    return TextReader(plan, limits, cursor, source.start, (unpacker, ToUtf8(config.encoding)), make)
 
 
-def make_format(config: TextConfig, path: str, cursor: TextCursor, limits: Limits) -> Format:
-    """Return the parser of the configured format, at the cursor."""
-    suffixes = [suffix for suffix in PurePosixPath(path.lower()).suffixes if suffix not in SUFFIXES]
-    suffix = suffixes[-1] if suffixes else ""
-    name = FORMAT_SUFFIXES.get(suffix) if config.format == "auto" else config.format
+def make_format(config: TextConfig, name: FormatName, proposal: Proposal, cursor: TextCursor, limits: Limits) -> Format:
+    """Return the parser of a format, at the cursor."""
     stamps = None
     if config.timestamp_field:
         stamps = TimestampReader(
@@ -135,21 +148,26 @@ def make_format(config: TextConfig, path: str, cursor: TextCursor, limits: Limit
         )
     match name:
         case "csv":
-            delimiter = config.delimiter or ("\t" if suffix == ".tsv" else ",")
-            fields = config.fields or cursor.fields
-            if cursor.byte and not fields:
-                raise FixConfiguration("cursor_without_fields")
-            if stamps and fields and stamps.field not in fields:
-                raise unknown_field(stamps.field, fields)
-            header_row = config.header_row and not cursor.byte
-            dialect = Dialect(delimiter.encode(), config.quote.encode())
-            return Csv(dialect, stamps, config.on_error, fields, header_row=header_row)
+            return _csv(config, proposal, cursor, stamps)
         case "ndjson":
             return Ndjson(stamps, config.on_error)
         case "json_array":
             return JsonArray(stamps, config.on_error, begun=cursor.byte > 0)
-        case None:
-            raise FixConfiguration("unknown_format", {"suffixes": tuple(FORMAT_SUFFIXES)})
+
+
+def _csv(config: TextConfig, proposal: Proposal, cursor: TextCursor, stamps: TimestampReader | None) -> Csv:
+    delimiter = config.delimiter or ("\t" if proposal.tabs else ",")
+    fields = config.fields or cursor.fields
+    if cursor.byte and not fields:
+        raise FixConfiguration("cursor_without_fields")
+    if not fields and not proposal.header_row:
+        raise FixConfiguration("columns_unnamed")
+    if stamps and fields and stamps.field not in fields:
+        raise unknown_field(stamps.field, fields)
+    header_row = config.header_row and proposal.header_row and not cursor.byte
+    return Csv(
+        Dialect(delimiter.encode(), config.quote.encode()), stamps, config.on_error, fields, header_row=header_row
+    )
 
 
 async def check_text(
@@ -186,6 +204,8 @@ FIELD_OF: Final = {
     "broken_encoding": "/encoding",
     "nul_byte": "/encoding",
     "unknown_format": "/format",
+    "json_not_csv": "/format",
+    "columns_unnamed": "/fields",
     "not_an_array_of_objects": "/format",
     "blanks_in_array": "/format",
     "invalid_json": "/format",

@@ -3,17 +3,21 @@
 Does no I/O: the caller feeds the bytes. Runs in a thread, one call at a time.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
 from connectors.contract import Batch, FixConfiguration, LaneName, Limits, Reject
-from connectors.text.compression import Decoder
+from connectors.text.compression import Uncompressed, Unpacker
+from connectors.text.config import FormatName
 from connectors.text.cursor import TextCursor
+from connectors.text.detection import choose_format
 from connectors.text.encoding import ToUtf8, bom_length
 from connectors.text.fingerprint import Prefix
 from connectors.text.formats.records import MAX_REJECTS, Collector, Format, OnError, Parsed, Skipper
 from schemas.coded import caused_by
 
+MakeFormat = Callable[[FormatName], Format]
 BLOCK_BYTES: Final = 1024 * 1024  # of text per parse call: parsing by column is as fast as with more
 
 
@@ -25,7 +29,8 @@ class ReadPlan:
     lane: LaneName
     source: str
     on_error: OnError
-    plain: bool
+    utf8: bool
+    proposed: FormatName | None
     validator: str | None
     bytes_total: int | None
 
@@ -54,22 +59,24 @@ class TextReader:
         limits: Limits,
         cursor: TextCursor,
         start: int,
-        decoders: tuple[Decoder, ToUtf8],
-        text_format: Format,
+        decoders: tuple[Unpacker | Uncompressed, ToUtf8],
+        make_format: MakeFormat,
     ) -> None:
         self._plan = plan
         self._batch_bytes = limits.batch_bytes
         self._record_bytes = limits.record_bytes
         self._cursor = cursor
         self._decoder, self._transcoder = decoders
-        self._format = text_format
+        self._make_format = make_format
+        self._format_name = (cursor.format or plan.proposed) if cursor.byte else None
+        self._format = make_format(self._format_name) if self._format_name else None
         self._prefix = Prefix(start, head_digest=(cursor.head or "") if start else "")
         self._unverified = cursor.byte - start  # bytes of text before the cursor
         self._raw_offset = start
         self._chunks: list[bytes] = []
         self._buffered = 0
         self._window = self._narrow = min(limits.batch_bytes, limits.record_bytes, BLOCK_BYTES)
-        self._input_ended = self._text_ended = self._array_ended = self._keeps_incomplete = False
+        self._input_ended = self._text_ended = self._array_ended = self._may_continue = False
         self._row = cursor.row
         self._buffer = BatchBuffer()
         self._skipping: tuple[Skipper, bytes] | None = None
@@ -82,7 +89,7 @@ class TextReader:
 
         With `may_continue` an unterminated last line is left for the next pass: it may be incomplete.
         """
-        self._keeps_incomplete = may_continue and self._format.line_based
+        self._may_continue = may_continue
         self._raw_offset += len(raw)
         self._decoder.feed(raw)
         self._input_ended = not raw
@@ -158,13 +165,18 @@ class TextReader:
         if self._prefix.at == 0 and (bom := bom_length(text)):
             self._prefix.advance(text[:bom])
             text = text[bom:]
+        text_format = self._format or self._choose_format(text)
+        if text_format is None:
+            self._chunks, self._buffered = [text], len(text)
+            self._window = min(2 * self._buffered, self._record_bytes) + 1
+            return
         if self._skipping or self._too_large:
-            parsed, left = self._skip(text), False
+            parsed, left = self._skip(text_format, text), False
         else:
             block = text[: self._record_bytes]
             last = self._text_ended and len(block) == len(text)
-            final = last and not self._keeps_incomplete
-            parsed = self._format.parse(block, self._row + 1, final=final)
+            final = last and not (self._may_continue and text_format.line_based)
+            parsed = text_format.parse(block, self._row + 1, final=final)
             left = last and not final and not parsed.consumed and not parsed.stop
             assert parsed.consumed or parsed.stop or not (final and text), "a format consumes all of the final text"
         if not parsed.ended:
@@ -190,19 +202,28 @@ class TextReader:
         else:
             self._window = min(2 * self._buffered, self._record_bytes) + 1
 
-    def _skip(self, text: bytes) -> Parsed:
+    def _choose_format(self, text: bytes) -> Format | None:
+        """Return the format of the text once its start is sufficient."""
+        final = self._text_ended or len(text) > self._record_bytes
+        self._format_name = choose_format(self._plan.proposed, text, final=final)
+        self._format = self._make_format(self._format_name) if self._format_name else None
+        return self._format
+
+    def _skip(self, text_format: Format, text: bytes) -> Parsed:
         """Skip a record that is too large to buffer. Its end decides the reject."""
         self._too_large = False
         skipper, excerpt = self._skipping = self._skipping or (
-            self._format.skipper(text),
+            text_format.skipper(text),
             text[: self._record_bytes],
         )
-        consumed, ended = skipper.skip(text, final=self._text_ended and not self._keeps_incomplete)
+        consumed, ended = skipper.skip(
+            text, final=self._text_ended and not (self._may_continue and text_format.line_based)
+        )
         if not ended:
             return Parsed(consumed)
         self._skipping = None
         code, params = skipper.rejection
-        collector = Collector(self._format.noun, self._row + 1, self._plan.on_error)
+        collector = Collector(text_format.noun, self._row + 1, self._plan.on_error)
         collector.reject(code, {**params, "max": self._record_bytes}, excerpt)
         return collector.parsed(consumed)
 
@@ -234,6 +255,7 @@ class TextReader:
 
     def _next_cursor(self) -> TextCursor:
         head, tail = self._prefix.digests()
+        assert self._format is not None, "a batch has records"
         fields = self._format.fields
         return TextCursor(
             byte=self._prefix.at,
@@ -242,8 +264,9 @@ class TextReader:
             tail=tail,
             fields=tuple(fields) if fields else None,
             source_bytes=max(self._raw_offset, self._cursor.source_bytes),
-            plain=self._plan.plain,
+            plain=self._plan.utf8 and self._decoder.plain,
             open=self._format.line_based and self._text_ended and not self._prefix.tail.endswith(b"\n"),
+            format=self._format_name if self._format_name != self._plan.proposed else None,
             validator=self._plan.validator,
         )
 

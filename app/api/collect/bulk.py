@@ -10,7 +10,7 @@ import orjson
 from aiohttp import web
 from aiokafka.errors import KafkaError
 
-from app.api.collect.config import BY_TYPE, BulkQuery, config_of, content_headers
+from app.api.collect.config import BulkQuery, config_of, content_headers
 from app.api.collect.current_job import job_now
 from app.api.collect.requests import (
     CollectedView,
@@ -33,6 +33,7 @@ from app.records.commands import NewerRulesError
 from app.sentences.sentence import sentence
 from connectors.contract import ConnectorError
 from connectors.providers.collect import KEY_REUSED, PROVIDER, Config, read_upload
+from connectors.text.config import FORMAT_TYPES
 from projections.jobs.evolve import evolve
 from projections.jobs.state import Completed, Failed, Job, Running
 from schemas.coded import Params
@@ -52,7 +53,7 @@ ROUTES: Final = Routes("collect", "/collect/bulk")
     "/{stream}",
     "Upload a CSV or NDJSON file of any size; responds once all of it is committed",
     ResponseSpec("the counts of its records", CollectedView, ids={"job_id": "/data/upload_id"}),
-    content={kind: {"type": "string"} for kind in BY_TYPE},
+    content={kind: {"type": "string"} for kind in FORMAT_TYPES},
     headers=(IDEMPOTENCY_KEY, CONTENT_ENCODING),
     problems=(409, 429),
     streams=True,

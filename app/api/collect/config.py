@@ -11,18 +11,8 @@ from app.api.http.problems import ApiProblem, FieldError, field_errors, invalid
 from app.api.http.request_body import content_encoding
 from connectors.providers.collect import Config
 from connectors.text.compression import SUFFIXES, Compression
-from connectors.text.config import FORMAT_SUFFIXES, FormatName
+from connectors.text.config import FORMAT_SUFFIXES, FORMAT_TYPES
 
-BY_TYPE: Final[dict[str, FormatName]] = {
-    "text/csv": "csv",
-    "application/csv": "csv",
-    "text/tab-separated-values": "csv",
-    "application/x-ndjson": "ndjson",
-    "application/ndjson": "ndjson",
-    "application/jsonl": "ndjson",
-    "application/x-jsonlines": "ndjson",
-    "application/json": "ndjson",
-}
 TABS: Final = "text/tab-separated-values"
 QUERY_OF: Final = {
     "/fields": "?headers",
@@ -81,7 +71,7 @@ def config_of(stream: str, query: BulkQuery, headers: ContentHeaders) -> tuple[s
     """
     kind = headers.content_type
     suffix = _suffix(query.filename)
-    form = BY_TYPE.get(kind)
+    form = FORMAT_TYPES.get(kind)
     if form is None or (kind == "application/json" and FORMAT_SUFFIXES.get(suffix) == "json_array"):
         form = FORMAT_SUFFIXES.get(suffix)
     if form is None:

@@ -119,6 +119,7 @@ class RequestSource:
         self.name = name
         self.start = 0
         self.validator: str | None = None
+        self.content_type = self.content_encoding = ""  # the configuration of the upload has what the headers say
         self.modified: float | None = None
         self.total = request.content_length
         self._content = request.content

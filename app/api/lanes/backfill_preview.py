@@ -10,7 +10,7 @@ import orjson
 from aiohttp import web
 from pydantic import Field
 
-from app.api.collect.config import BY_TYPE, BulkQuery, config_of, content_headers
+from app.api.collect.config import BulkQuery, config_of, content_headers
 from app.api.collect.requests import collected_view
 from app.api.collect.upload_counts import UploadCounts
 from app.api.definitions.mapping_preview import FaultCount
@@ -38,6 +38,7 @@ from app.store.models import JobFilter, Sort
 from app.store.read_store import ReadStore
 from connectors.contract import Batch, ConnectorError, Limits
 from connectors.providers.collect import PROVIDER, Config, read_upload
+from connectors.text.config import FORMAT_TYPES
 from projections.definitions.compiled_rules import identity_of, is_forgotten, source_of
 from projections.definitions.rules import Rules
 from projections.jobs.state import Job, Status
@@ -116,7 +117,7 @@ ROUTES: Final = Routes("backfill", "/v2/backfill")
     "/preview",
     "Preview the impact of a backfill by a sample of it; nothing is stored",
     ResponseSpec("the preview", BackfillPreview),
-    content={kind: {"type": "string"} for kind in BY_TYPE},
+    content={kind: {"type": "string"} for kind in FORMAT_TYPES},
     body_required=False,
     headers=(CONTENT_ENCODING,),
     problems=(429,),

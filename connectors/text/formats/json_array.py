@@ -7,6 +7,8 @@ import re
 from collections.abc import Sequence
 from typing import Final, Literal
 
+import orjson
+
 from connectors.contract import FixConfiguration, RetryLater
 from connectors.text.formats.json_scanner import STRING_END, closing_end, cut_at_boundaries, match_end, skip_blanks
 from connectors.text.formats.json_values import collect_record, parse_all
@@ -14,6 +16,7 @@ from connectors.text.formats.records import Collector, OnError, Parsed
 from connectors.text.timestamps import TimestampReader
 from schemas.coded import Param, Params
 
+MAX_NAME_CHARACTERS: Final = 100
 OUTSIDE: Final = re.compile(rb'[^"{}\[\]]*+')
 
 
@@ -99,11 +102,26 @@ class JsonArray:
         return at
 
     def _unexpected(self, text: bytes, at: int, expected: str) -> FixConfiguration:
-        excerpt = text[at : at + 20].decode(errors="reposition")
-        position: dict[str, Param] = {"after": self._last_ordinal} if self._begun else {}
-        ndjson = "ndjson" if excerpt.startswith("{") else ""
-        params = {"found": excerpt, "expected": expected, "format": ndjson, **position}
+        excerpt = text[at : at + 20].decode(errors="replace")
+        params: dict[str, Param] = {"found": excerpt, "expected": expected}
+        if self._begun:
+            params["after"] = self._last_ordinal
+        elif text.startswith(b"{", at):
+            params |= _advice(text[at : closing_end(text, at)])
         return FixConfiguration("not_an_array_of_objects", params)
+
+
+def _advice(record: bytes) -> dict[str, Param]:
+    """Return how to import what isn't an array: its member with the objects, or a format that takes a single object."""
+    try:
+        message = orjson.loads(record)
+    except orjson.JSONDecodeError:
+        return {}
+    members = (name for name, value in message.items() if isinstance(value, list) and value and type(value[0]) is dict)
+    member = next(members, None)
+    if member is not None:
+        return {"member": member[:MAX_NAME_CHARACTERS]}
+    return {} if b"\n" in record else {"format": "ndjson"}
 
 
 class ObjectSkipper:

@@ -72,7 +72,7 @@ def test_an_upload_resumes_only_with_the_same_file() -> None:
 BROKEN = {
     "truncated": (gzip.compress(b"id\n1\n" * 50)[:-9], {"compression": "gzip"}),
     "corrupt_compression": (gzip.compress(b"id\n1\n")[:-8] + bytes(8), {"compression": "gzip"}),
-    "wrong_compression": (b"id\n1\n", {"filename": "a.csv.gz"}),
+    "wrong_compression": (b"id\n1\n", {"compression": "gzip"}),
     "compression_bomb": (gzip.compress(b"id\n" + b"1" * 68_000_000, 9), {"compression": "gzip"}),
 }
 

@@ -4,12 +4,13 @@ import gzip
 import random
 import tracemalloc
 import zlib
+from typing import Any
 
 import pytest
 import zstandard
 
 from connectors.contract import FixConfiguration, RetryLater
-from connectors.text.compression import Decoder, Gzip, Zstd, decoder, detect
+from connectors.text.compression import Decoder, Gzip, Unpacker, Zstd, decoder
 
 TEXT = b"".join(b"%d,some text\n" % number for number in range(5_000))
 PACKED = {"gzip": gzip.compress(TEXT), "zstd": zstandard.compress(TEXT)}
@@ -20,6 +21,8 @@ def unpack(kind: Decoder, raw: bytes, size: int) -> bytes:
     for at in range(0, len(raw), size):
         kind.feed(raw[at : at + size])
         chunks.extend(iter(kind.read, b""))
+    kind.feed(b"")
+    chunks.extend(iter(kind.read, b""))
     kind.finish()
     return b"".join(chunks)
 
@@ -86,17 +89,53 @@ def test_a_high_compression_ratio_alone_is_no_bomb() -> None:
     assert len(unpack(Gzip(), gzip.compress(text, 1), 65536)) == len(text)
 
 
-def test_extension_and_first_bytes_have_to_match() -> None:
-    assert detect("auto", "a.csv.GZ", PACKED["gzip"][:4]) == "gzip"
-    assert detect("auto", "a.csv", PACKED["zstd"][:4]) == "zstd"
-    assert detect("auto", "a.csv", b"a,b\n") == "none"
-    assert detect("gzip", "a.csv", PACKED["gzip"][:4]) == "gzip"
-    assert detect("none", "a.csv.gz", b"a,b\n") == "none"
-    assert detect("auto", "a.csv.gz", b"") == "gzip"
-    for setting, name, start in (
-        ("auto", "a.gz", b"a,b\n"),
-        ("zstd", "a", PACKED["gzip"][:4]),
-        ("gzip", "a", b"a,b,"),
-    ):
-        with pytest.raises(FixConfiguration, match="wrong_compression"):
-            detect(setting, name, start)
+@pytest.mark.parametrize("size", [1, 3, 1_000_000])
+@pytest.mark.parametrize("expected", ["auto", "gzip"])
+@pytest.mark.parametrize("name", [None, "gzip", "zstd"])
+def test_the_first_bytes_decide_and_layers_are_undone(size: int, expected: Any, name: Any) -> None:
+    gzipped = PACKED["gzip"]
+    for packed in (gzipped, gzip.compress(gzipped), gzip.compress(gzip.compress(PACKED["zstd"]))):
+        unpacker = Unpacker(expected, name)
+        assert unpack(unpacker, packed, size) == TEXT
+        assert not unpacker.plain
+    if expected == "auto":
+        unpacker = Unpacker(expected, name)
+        assert unpack(unpacker, TEXT[:2_000], size) == TEXT[:2_000]
+        assert unpacker.plain
+    assert unpack(Unpacker(expected, name), b"", size) == b""
+
+
+@pytest.mark.parametrize(
+    ("expected", "name", "data"),
+    [
+        ("zstd", None, PACKED["gzip"]),
+        ("gzip", None, b"a,b\n"),
+        ("none", None, PACKED["gzip"]),
+        ("auto", "gzip", b"\x1f\x8c" + PACKED["gzip"][2:]),
+    ],
+)
+def test_content_that_contradicts_is_refused(expected: Any, name: Any, data: bytes) -> None:
+    with pytest.raises(FixConfiguration, match="wrong_compression"):
+        unpack(Unpacker(expected, name), data, 100)
+
+
+def test_too_many_layers_are_refused() -> None:
+    packed = TEXT
+    for _ in range(4):
+        packed = gzip.compress(packed)
+    with pytest.raises(FixConfiguration, match="too_many_layers"):
+        unpack(Unpacker("auto"), packed, 1000)
+
+
+def test_the_bytes_of_all_layers_count_for_a_bomb() -> None:
+    bomb = gzip.compress(gzip.compress(bytes(200_000_000), 9), 9)
+    with pytest.raises(FixConfiguration, match="compression_bomb"):
+        unpack(Unpacker("auto"), bomb, 65_536)
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_a_truncated_layer_is_retried(layers: int) -> None:
+    packed = gzip.compress(random.Random(3).randbytes(5_000).hex().encode())
+    cut = packed[:-4000] if layers == 1 else gzip.compress(packed[:-4000])
+    with pytest.raises(RetryLater, match="truncated"):
+        unpack(Unpacker("auto"), cut, 100)

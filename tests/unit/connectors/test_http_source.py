@@ -12,6 +12,7 @@ from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -191,14 +192,72 @@ async def test_a_changed_resource_is_detected(serve: Serve) -> None:
     assert error.value.code == "source_changed"
 
 
-async def test_compressed_files_are_decompressed_once(serve: Serve) -> None:
-    async def handler(request: web.Request) -> web.Response:
-        headers = {"Content-Encoding": "gzip"} if "encoded" in request.path else {}
-        return web.Response(body=gzip.compress(ROWS), headers=headers)
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz"])
+@pytest.mark.parametrize("layers", [0, 1, 2])
+@pytest.mark.parametrize("encoding", ["", "gzip", "X-GZIP", "gzip, identity"])
+async def test_a_content_encoding_is_undone_and_so_is_the_compression(
+    serve: Serve, name: str, layers: int, encoding: str
+) -> None:
+    body = ROWS
+    for _ in range(layers):
+        body = gzip.compress(body, 1)
 
-    url = await serve(handler)
-    for name in ("a.csv.gz", "encoded.csv"):
-        assert sum(batch.count for batch in await read_all(url + name)) == 60_000
+    async def handler(_: web.Request) -> web.Response:
+        return web.Response(body=body, headers={"Content-Encoding": encoding} if encoding else {})
+
+    source = await serve(handler) + name
+    assert sum(batch.count for batch in await read_all(source)) == 60_000
+    if encoding and layers == 1:
+        config = Config(source=source, stream="s", compression="none")
+        assert sum([batch.count async for batch in read(config, {}, LIMITS)]) == 60_000
+
+
+@pytest.mark.parametrize(
+    ("name", "content_type", "body", "expected"),
+    [
+        ("export", "text/csv", b"a,b\n1,2\n", [{"a": "1", "b": "2"}]),
+        ("export", "Text/CSV; charset=UTF-8", b"a,b\n1,2\n", [{"a": "1", "b": "2"}]),
+        ("export", "text/tab-separated-values", b"a\tb\n1\t2\n", [{"a": "1", "b": "2"}]),
+        ("export", "application/json", b'[{"a": 1}]', [{"a": 1}]),
+        ("export", "application/json", b'{"a": 1}', [{"a": 1}]),
+        ("export", "application/octet-stream", b'[{"a": 1}]', [{"a": 1}]),
+        ("a.csv", "application/vnd.ms-excel", b"a,b\n1,2\n", [{"a": "1", "b": "2"}]),
+        ("a.csv", "text/html", b"Please sign in\n", "html_page"),
+        ("export", "text/html; charset=utf-8", b"Please sign in\n", "html_page"),
+        ("a.csv", "text/csv", b"<!DOCTYPE html><p>Please sign in</p>", "html_page"),
+        ("a.csv", "text/csv", b'{"message": "Forbidden"}', "json_not_csv"),
+        ("a.csv", "application/json", b"[]", "json_not_csv"),
+        ("export", "text/plain", b"a,b\n1,2\n", "unknown_format"),
+        ("a.csv", "text/csv; header=absent", b"1,2\n", "columns_unnamed"),
+    ],
+)
+async def test_the_content_and_its_type_decide(
+    serve: Serve, name: str, content_type: str, body: bytes, expected: list[dict[str, object]] | str
+) -> None:
+    async def handler(_: web.Request) -> web.Response:
+        return web.Response(body=body, headers={"Content-Type": content_type})
+
+    source = await serve(handler) + name
+    if isinstance(expected, str):
+        assert (await failure(source)).code == expected
+    else:
+        assert [orjson.loads(batch.payload) for batch in await read_all(source)] == expected
+
+
+async def test_a_configured_format_goes_before_the_content_type(serve: Serve) -> None:
+    async def handler(_: web.Request) -> web.Response:
+        return web.Response(body=b"a,b\n1,2\n", content_type="text/html")
+
+    config = Config(source=await serve(handler), stream="s", format="csv")
+    assert sum([batch.count async for batch in read(config, {}, LIMITS)]) == 1
+
+
+async def test_a_response_without_a_header_row_is_all_data(serve: Serve) -> None:
+    async def handler(_: web.Request) -> web.Response:
+        return web.Response(body=b"1,2\n3,4\n", headers={"Content-Type": "text/csv; header=absent"})
+
+    config = Config(source=await serve(handler), stream="s", fields=("a", "b"))
+    assert sum([batch.count async for batch in read(config, {}, LIMITS)]) == 2
 
 
 @pytest.mark.parametrize(

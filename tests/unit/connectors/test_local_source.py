@@ -154,7 +154,8 @@ async def test_a_check_names_the_invalid_field(root: Path) -> None:
     assert await problem("inner/a.csv", timestamp_field="at") == ("/timestamp_field", "unknown_timestamp_field")
     assert await problem("inner/a.csv", timestamp_field="a") == ("/timestamp_format", "all_records_rejected")
     assert await problem("late.csv", timestamp_field="at") == ("/timestamp_format", "all_records_rejected")
-    assert await problem("plain.csv.gz") == ("/compression", "wrong_compression")
+    assert await problem("plain.csv.gz") is None
+    assert await problem("plain.csv.gz", compression="gzip") == ("/compression", "wrong_compression")
     assert await problem("utf16.csv") == ("/encoding", "utf_16_mark")
     assert await problem("twice.csv") == ("/fields", "duplicate_header")
     assert await problem("lines.json") == ("/format", "not_an_array_of_objects")

@@ -28,6 +28,8 @@ class MemorySource:
     modified: float | None = None
     at: int = 0
     name: str = "memory"
+    content_type: str = ""
+    content_encoding: str = ""
 
     @property
     def total(self) -> int | None:
