@@ -27,6 +27,7 @@ from app.records.job_state import decode_job, decode_seq, encode_job
 from app.sentences.sentence import sentence_of
 from app.settings import Settings
 from app.store.read_store import ReadStore
+from app.tasks import cancel_all
 from projections.jobs.decide import handle
 from projections.jobs.state import Job
 from schemas.topics import JOBS_COMMANDS, JOBS_EVENTS
@@ -114,7 +115,6 @@ async def run_control(settings: Settings, clock: Clock = utc_now) -> int:
         try:
             return await run_worker(app, replication_factor=settings.replication_factor)
         finally:
-            healing.cancel()
-            await asyncio.gather(healing, return_exceptions=True)
+            await cancel_all(healing)
     finally:
         await store.close()

@@ -18,6 +18,7 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from app.kafka.background_consumer import BackgroundConsumer
 from app.kafka.clients import SESSION_TIMEOUT_MS, Cluster
 from app.process import Monotonic
+from app.tasks import cancel_all
 
 COMMIT_INTERVAL_SECONDS: Final = 1.0
 REBALANCE_DELAY_SECONDS: Final = 1.0  # a rebalance waits for the running `guarded` block at most this long
@@ -216,9 +217,8 @@ class GroupConsumer:
         committing, self._committing = self._committing, None
         if committing is not None and committing.done():
             committing.result()
-        elif committing is not None:
-            committing.cancel()
-            await asyncio.gather(committing, return_exceptions=True)
+        else:
+            await cancel_all(committing)
 
     @contextmanager
     def _noting_failure(self) -> Iterator[None]:

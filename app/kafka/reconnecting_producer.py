@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from app.kafka.clients import Producer
 from app.kafka.retries import retry
+from app.tasks import cancel_all
 
 
 class ReconnectingProducer:
@@ -22,9 +23,7 @@ class ReconnectingProducer:
 
     async def stop(self) -> None:
         """Send queued records and disconnect."""
-        if self._connecting is not None:
-            self._connecting.cancel()
-            await asyncio.gather(self._connecting, return_exceptions=True)
+        await cancel_all(self._connecting)
         if self.ready is not None:
             await self.ready.stop()
 

@@ -14,6 +14,7 @@ from aiokafka.errors import KafkaError, KafkaTimeoutError
 from app.kafka.clients import Cluster, Consumer, started
 from app.kafka.retries import retry
 from app.process import Monotonic
+from app.tasks import cancel_all
 from schemas.topics import MAX_RECORD_BYTES
 
 CATCH_UP_TIMEOUT_SECONDS: Final = 60.0
@@ -84,9 +85,7 @@ class Tail:
 
     async def stop(self) -> None:
         """Stop following."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await cancel_all(self._task)
 
     async def caught_up(self, seconds: float | None = CATCH_UP_TIMEOUT_SECONDS) -> None:
         """Wait until the tail is complete, with None as long as it takes; raise the error that ended it, if any.
@@ -129,8 +128,7 @@ class Tail:
                     self._polled.set()
             finally:
                 self._connected = False
-                heartbeat.cancel()
-                await asyncio.gather(heartbeat, return_exceptions=True)
+                await cancel_all(heartbeat)
 
     async def _measure_age(self, consumer: Consumer) -> None:
         while True:

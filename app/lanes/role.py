@@ -33,6 +33,7 @@ from app.process import Clock, Monotonic, shutdown_event, utc_now
 from app.settings import Settings
 from app.store.models import JobMapped, StaleOwnerError, StreamDelta
 from app.store.read_store import ReadStore
+from app.tasks import cancel_all
 from connectors.kit.threads import in_thread
 from projections.definitions.compiled_rules import CompiledRules
 from schemas.topics import LANES
@@ -115,9 +116,7 @@ class Lane:
         try:
             yield
         finally:
-            if self._counting is not None:
-                self._counting.cancel()
-                await asyncio.gather(self._counting, return_exceptions=True)
+            await cancel_all(self._counting)
 
     async def _poll(self) -> Mapping[TopicPartition, Sequence[Any]]:
         """Return the next records; none while the lane is paused: it keeps its partitions and follows the rules.

@@ -22,6 +22,7 @@ from app.rebuild.columnar.fold import FoldedRecords, fold_records
 from app.rebuild.raw_reader import WINDOW_BYTES, Bounds, RawReader, Window
 from app.rebuild.stores import RebuildStores
 from app.rebuild.tasks import RebuildTask
+from app.tasks import cancel_all
 from connectors.kit.threads import in_thread
 from projections.definitions.compiled_rules import CompiledRules, identity_of
 from projections.definitions.rules import Forgotten, Rules
@@ -84,9 +85,7 @@ class RebuildBuilder:
         return self
 
     async def __aexit__(self, *_error: object) -> None:
-        for folding in self._folding:
-            folding.folded.cancel()
-        await asyncio.gather(*(folding.folded for folding in self._folding), return_exceptions=True)
+        await cancel_all(*(folding.folded for folding in self._folding))
         await asyncio.to_thread(self._threads.shutdown)
         await self._raw.stop()
         self.stores.close()

@@ -27,6 +27,7 @@ from app.rebuild.raw_reader import Bounds
 from app.rebuild.report import keys_of, report_of, skipped_report
 from app.rebuild.stores import MAX_CHANGED_KEYS
 from app.store.lanes import LaneStore
+from app.tasks import cancel_all
 from connectors.kit.threads import in_thread
 from projections.profiles.identity_node import Node
 from projections.profiles.profile_view import shown_key
@@ -76,8 +77,7 @@ class LiveComparison:
     async def stop(self) -> None:
         """Stop reading and comparing."""
         self._builder.stores.touched = None
-        self._reading.cancel()
-        await asyncio.gather(self._reading, return_exceptions=True)
+        await cancel_all(self._reading)
 
     async def report(self, clock: Clock) -> str:
         """Return the report as JSON; "" until it is complete. The call that does the comparison takes seconds.

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import Any, Final
+from typing import Final
 
 from app.kafka.clients import Cluster
 from app.kafka.partition_reader import LogRecord, PartitionReader, committed_offsets
@@ -23,6 +23,7 @@ from app.runner.run import Run, RunContext
 from app.runner.slots import TurnOver
 from app.runner.stalled_uploads import StalledUploads
 from app.runner.timers import Timers
+from app.tasks import cancel_all
 from connectors.catalog import is_pushed
 from projections.jobs.cadence import blackout_until, poll_interval
 from projections.jobs.decide import handle
@@ -233,10 +234,7 @@ class OwnedPartition:
         writer.submit([encoded(JOBS_COMMANDS, command, command.job_id, self.number)])
 
     def _start(self, job: Job, writer: GroupCommit) -> None:
-        async def submit(records: Sequence[ProducerRecord]) -> None:
-            await asyncio.shield(writer.submit(records))  # submitted records are committed even if the run is cancelled
-
-        run = Run(job, self._context, submit)
+        run = Run(job, self._context, writer.submit)
         task = asyncio.create_task(self._drive(run), name=f"run {job.run} of job {job.job_id}")
         self._runs[job.job_id] = (run, task)
         task.add_done_callback(lambda _: self._note_end(run))  # also called if the run is cancelled before it starts
@@ -295,10 +293,7 @@ class OwnedPartition:
         self._dirty |= self._jobs.keys() | self._pending.keys()
 
     async def _stop_runs(self) -> None:
-        tasks: list[asyncio.Task[Any]] = [task for _, task in (*self._runs.values(), *self._polls.values())]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancel_all(*(task for _, task in (*self._runs.values(), *self._polls.values())))
 
 
 async def _submit_nothing(_records: Sequence[ProducerRecord]) -> None:

@@ -26,6 +26,7 @@ from app.runner.run import RunContext
 from app.runner.slots import Slots
 from app.runner.source_reader import limits_of
 from app.settings import Settings
+from app.tasks import cancel_all
 from app.vault.master_key import master_key_path, read_key_ring
 from connectors.kit.threads import DaemonThreads
 from projections.jobs.state import Job
@@ -88,9 +89,7 @@ class Runner:
 
     async def on_revoked(self, _owned: Owned) -> None:
         """Stop all runs at a record boundary and close the writers. Later events are still folded."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await cancel_all(*self._tasks)
         self._tasks = []
 
     async def fold(self, stream: Any) -> None:

@@ -122,8 +122,11 @@ class Run:
             failure = ConnectorFailure(self._redactor.text(traceback.format_exc()))
             _log.error("unhandled exception in the connector of job %s", self.job.job_id, exc_info=failure)
             last = self._failure(ConnectorBug("unexpected", {"error": type(error).__name__}))
-        await self._submit([encoded(JOBS_COMMANDS, last, last.job_id, self._partition)])
+        await self._commit([encoded(JOBS_COMMANDS, last, last.job_id, self._partition)])
         return last
+
+    async def _commit(self, records: Sequence[ProducerRecord]) -> None:
+        await asyncio.shield(self._submit(records))  # they are committed even if the run is cancelled
 
     async def poll(self) -> bool:
         """Whether a run would read something, or fail. Writes nothing: a run reads or reports it again."""
@@ -161,7 +164,7 @@ class Run:
             records = self._records(redacted_batch(batch, self._redactor))
             self.report += 1
             self._cursor = orjson.dumps(batch.cursor).decode()
-            await self._submit(records)
+            await self._commit(records)
             self.turn.check()
             if not reader.is_slow:
                 await self.turn.acquire()

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from app.process import Monotonic
 from app.settings import Settings
+from app.tasks import cancel_all
 from connectors.contract import Batch, Limits, RetryLater
 
 SLOW_SECONDS: Final = 0.5
@@ -108,9 +109,7 @@ class SourceReader:
                 left_behind(closing)
 
     async def _close(self) -> None:
-        if self._fetch is not None:
-            self._fetch.cancel()
-            await asyncio.gather(self._fetch, return_exceptions=True)
+        await cancel_all(self._fetch)
         try:
             await self._batches.aclose()
         except Exception as error:  # noqa: BLE001  # the outcome of the run is decided already

@@ -29,6 +29,7 @@ from app.supervisor.preflight import (
 from app.supervisor.process_log import RoleLog
 from app.supervisor.restarts import ManagedProcess, NotStartedError, Restarter
 from app.supervisor.role_process import FORK_SERVER, RoleProcess, arguments_of
+from app.tasks import cancel_all
 from schemas.topics import TOPICS
 
 POLL_INTERVAL_SECONDS: Final = 0.05
@@ -102,9 +103,7 @@ class Supervisor:
 
     async def stop(self) -> None:
         """Stop all roles concurrently, then the broker. Works at any stage of the start."""
-        if self._watching is not None:
-            self._watching.cancel()
-            await asyncio.gather(self._watching, return_exceptions=True)
+        await cancel_all(self._watching)
         roles = [restarter for restarter in self._restarters if restarter.process.name != BrokerProcess.name]
         await asyncio.gather(*(role.stop() for role in roles))
         self._forks.close()

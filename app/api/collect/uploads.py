@@ -7,7 +7,7 @@ earlier one on any server, and no batch is written twice.
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -16,12 +16,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.api.collect.upload_counts import UploadCounts
 from app.kafka.clients import Cluster
-from app.kafka.producer_record import ProducerRecord
 from app.kafka.transactions import GroupCommit
 from app.process import Clock
 from app.runner.run import Run, RunContext
 from app.runner.slots import Slots
 from app.store.read_store import ReadStore
+from app.tasks import cancel_all
 from app.vault.master_key import no_keys
 from connectors.contract import Batch, Cursor, Limits
 from connectors.providers.collect import Config, read_upload
@@ -71,10 +71,6 @@ class Upload:
             UnknownOutcomeError: it is unknown how much was committed.
 
         """
-
-        async def submit(records: Sequence[ProducerRecord]) -> None:
-            await asyncio.shield(writer.submit(records))
-
         run_context = RunContext(
             partitions=context.partitions,
             limits=context.limits,
@@ -83,7 +79,7 @@ class Upload:
             slots={self.job.kind: Slots(1, time.monotonic)},  # it waits for no other run
             read_keys=no_keys,
         )
-        driving = asyncio.create_task(Run(self.job, run_context, submit, self._read).drive())
+        driving = asyncio.create_task(Run(self.job, run_context, writer.submit, self._read).drive())
         watching = asyncio.create_task(_until_stopped(context.store, self.job))
         try:
             await asyncio.wait({driving, watching}, return_when=asyncio.FIRST_COMPLETED)
@@ -91,9 +87,7 @@ class Upload:
                 raise UploadStoppedError(watching.result())
             return driving.result()
         finally:
-            driving.cancel()
-            watching.cancel()
-            await asyncio.gather(driving, watching, return_exceptions=True)
+            await cancel_all(driving, watching)
 
     async def _read(self, config: Any, cursor: Cursor, limits: Limits) -> AsyncIterator[Batch]:
         heartbeat = _heartbeat(config, cursor, self.source.name)
@@ -113,8 +107,7 @@ class Upload:
                     yield batch
                     pending = asyncio.ensure_future(anext(batches, None))
             finally:
-                pending.cancel()
-                await asyncio.gather(pending, return_exceptions=True)
+                await cancel_all(pending)
 
 
 def _heartbeat(config: Config, cursor: Cursor, name: str) -> Batch:

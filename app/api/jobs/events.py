@@ -22,6 +22,7 @@ from app.api.routing.routes import LAST_EVENT_ID, Query, RequestContext, Respons
 from app.api.services.event_tail import EventSubscription, Positions, TailedEvent, events_consumer
 from app.kafka.clients import Cluster
 from app.records.events import decode_event
+from app.tasks import cancel_all
 from schemas.events import JobEvent
 from schemas.topics import JOBS_EVENTS
 
@@ -88,9 +89,7 @@ async def _while_valid(call: RequestContext[EventsQuery, None], sending: Corouti
         for task in done:
             task.result()
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancel_all(*tasks)
 
 
 async def _send_all(

@@ -34,6 +34,7 @@ from app.process import Clock, Monotonic
 from app.records.command_waiters import CommandWaiters
 from app.sentences.sentence import sentence_of
 from app.settings import Settings
+from app.tasks import cancel_all
 from schemas.access import PARTITION, AccessRecord, AccessRole, BrowserSession, SignInCode
 from schemas.definitions import TOKEN
 from schemas.topics import ACCESS_SESSIONS
@@ -92,9 +93,7 @@ class Access:
     async def stop(self) -> None:
         """Stop following."""
         await self.admin_token.stop()
-        if self._sweeping is not None:
-            self._sweeping.cancel()
-            await asyncio.gather(self._sweeping, return_exceptions=True)
+        await cancel_all(self._sweeping)
         await self._tail.stop()
 
     async def until_loaded(self) -> None:

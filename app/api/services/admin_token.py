@@ -21,6 +21,7 @@ from app.definitions.catalog import DefinitionCatalog
 from app.process import Clock
 from app.sentences.sentence import sentence
 from app.settings import Settings
+from app.tasks import cancel_all
 from schemas.definitions import TOKEN, CreateToken
 
 RETRY_DELAY_SECONDS: Final = 0.5
@@ -50,9 +51,7 @@ class AdminToken:
 
     async def stop(self) -> None:
         """Stop trying."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await cancel_all(self._task)
 
     async def _settle(self, secret_hash: str) -> None:
         try:

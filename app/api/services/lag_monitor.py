@@ -15,6 +15,7 @@ from app.api.services.lag_reader import LagReader
 from app.kafka.clients import Cluster
 from app.process import Clock, Monotonic
 from app.store.lanes import LaneStore
+from app.tasks import cancel_all
 from projections.views.lag import LagSample, PartitionId, has_passed
 from schemas.topics import LANES, UPDATES
 
@@ -65,9 +66,7 @@ class LagMonitor:
 
     async def stop(self) -> None:
         """Stop sampling, and disconnect."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await cancel_all(self._task)
         await self._disconnect()
 
     async def samples(self) -> Sequence[LagSample]:

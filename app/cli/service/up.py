@@ -18,6 +18,7 @@ from app.cli.progress import bar
 from app.sentences.escapes import escaped_lines
 from app.settings import Settings
 from app.supervisor.supervisor import RunningService, Supervisor
+from app.tasks import cancel_all
 
 FOLDER: Final = Path(__file__).resolve().parents[3] / "examples"
 KEY: Final = "entrepot-example-flights-2013-01"
@@ -51,9 +52,7 @@ async def run_service(settings: Settings, *, with_example: bool) -> int:
     finally:
         if stopping.done() or supervisor.has_started_any:
             _print("\nStopping all roles, then the broker; press Ctrl-C again to force quit")
-        for task in (working, stopping):
-            task.cancel()
-        await asyncio.gather(working, stopping, return_exceptions=True)
+        await cancel_all(working, stopping)
         await supervisor.stop()
     _print("Stopped. All data is preserved.")
     return 0

@@ -8,6 +8,7 @@ from app.kafka.safe_faust.app import SafeApp
 from app.kafka.safe_faust.watchdog import watch_progress
 from app.kafka.topics import ensure_topics
 from app.process import Monotonic, shutdown_event
+from app.tasks import cancel_all
 from schemas.topics import Topic
 
 EXIT_STOPPED: Final = 0
@@ -39,9 +40,7 @@ async def run_worker(
                 await stopping
         await _stop(app)
     finally:
-        for task in (stopping, running):
-            task.cancel()
-        await asyncio.gather(stopping, running, return_exceptions=True)
+        await cancel_all(stopping, running)
     return EXIT_STOPPED if app.latch.reason is None else app.latch.exit_code
 
 

@@ -23,6 +23,7 @@ from app.supervisor.broker.errors import NotReady
 from app.supervisor.broker.jars import class_path
 from app.supervisor.broker.java import find_java, jvm_environment, wheel_java
 from app.supervisor.ports import holder_of
+from app.tasks import cancel_all
 
 READY_TIMEOUT_SECONDS: Final = 60.0
 STOP_TIMEOUT_SECONDS: Final = 15.0
@@ -109,9 +110,7 @@ class Broker:
                 )
             await ready
         finally:
-            for task in (ready, died):
-                task.cancel()
-            await asyncio.gather(ready, died, return_exceptions=True)
+            await cancel_all(ready, died)
 
     async def wait_closed(self) -> None:
         """Wait until the broker was stopped. Raise a `BrokerError` if it exited unexpectedly.
