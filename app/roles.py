@@ -69,26 +69,26 @@ def _imported(name: str) -> Callable[[Settings], Coroutine[None, None, int]]:
     """Import a role: each process imports only its own."""
     match name:
         case "api":
-            from app.api.server import run_api  # noqa: PLC0415
+            from app.api.server import run_api  # noqa: PLC0415  # loaded by this role's process only
 
             return run_api
         case "control":
-            from app.control.role import run_control  # noqa: PLC0415
+            from app.control.role import run_control  # noqa: PLC0415  # loaded by this role's process only
 
             return run_control
         case "runner":
-            from app.runner.role import run_runner  # noqa: PLC0415
+            from app.runner.role import run_runner  # noqa: PLC0415  # loaded by this role's process only
 
             return run_runner
         case "profiles":
-            from app.profiles.role import run_profiles  # noqa: PLC0415
+            from app.profiles.role import run_profiles  # noqa: PLC0415  # loaded by this role's process only
 
             return run_profiles
         case "rebuild":
-            from app.rebuild.role import run_rebuild  # noqa: PLC0415
+            from app.rebuild.role import run_rebuild  # noqa: PLC0415  # loaded by this role's process only
 
             return run_rebuild
         case _:
-            from app.lanes.role import run_lane  # noqa: PLC0415
+            from app.lanes.role import run_lane  # noqa: PLC0415  # loaded by this role's process only
 
             return partial(run_lane, name=name.removeprefix("lane-"))

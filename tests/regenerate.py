@@ -13,11 +13,11 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from projections.jobs.transitions import TRANSITIONS, mermaid  # noqa: E402  # needs the path above
-from schemas.wire import catalog  # noqa: E402
-from schemas.wire.codec import encode  # noqa: E402
-from tests.avro_compatibility import problems  # noqa: E402
-from tests.golden import definition_histories, job_histories, samples  # noqa: E402
-from tests.operations_tables import PAGE, filled  # noqa: E402
+from schemas.wire import catalog  # noqa: E402  # as above
+from schemas.wire.codec import encode  # noqa: E402  # as above
+from tests.avro_compatibility import problems  # noqa: E402  # as above
+from tests.golden import definition_histories, job_histories, samples  # noqa: E402  # as above
+from tests.operations_tables import PAGE, filled  # noqa: E402  # as above
 
 AVRO = ROOT / "schemas" / "avro"
 GOLDEN = ROOT / "tests" / "golden"

@@ -53,8 +53,8 @@ async def check_store(settings: Settings) -> None:
     """
     from sqlalchemy.engine import make_url  # noqa: PLC0415  # takes half a second, only needed to start a process
 
-    from app.store.database import UnknownDatabaseError  # noqa: PLC0415
-    from app.store.read_store import ReadStore  # noqa: PLC0415
+    from app.store.database import UnknownDatabaseError  # noqa: PLC0415  # as above
+    from app.store.read_store import ReadStore  # noqa: PLC0415  # as above
 
     try:
         url = make_url(settings.database())

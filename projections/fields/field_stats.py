@@ -95,9 +95,9 @@ class _Field:
             facts = text_facts(value)
             self.patterns[facts.pattern] += 1
             size = len(value)
-            if size < self.min_length:  # noqa: PLR1730
+            if size < self.min_length:  # noqa: PLR1730  # as above
                 self.min_length = size
-            if size > self.max_length:  # noqa: PLR1730
+            if size > self.max_length:  # noqa: PLR1730  # as above
                 self.max_length = size
         elif kind is int or kind is float:
             facts = number_facts(value)

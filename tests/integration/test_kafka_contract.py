@@ -20,7 +20,7 @@ def cluster(kafka: KafkaCluster) -> KafkaCluster:
 
 
 @pytest.fixture
-def delete_records(cluster: KafkaCluster) -> DeleteRecords:  # noqa: F405
+def delete_records(cluster: KafkaCluster) -> DeleteRecords:  # noqa: F405  # the fixture that the imported contract asks for
     async def delete(partition: TopicPartition, before: int) -> None:
         admin = cluster.admin(10_000)
         await admin.start()
@@ -33,7 +33,7 @@ def delete_records(cluster: KafkaCluster) -> DeleteRecords:  # noqa: F405
 
 
 @pytest.fixture
-def outage(broker: Broker) -> Outage:  # noqa: F405
+def outage(broker: Broker) -> Outage:  # noqa: F405  # the fixture that the imported contract asks for
     """Stop the broker's process for a while: its connections stay open, and nothing is answered."""
 
     @contextmanager

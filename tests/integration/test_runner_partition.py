@@ -63,7 +63,7 @@ class ScriptedControl:
 
     async def commands(self, start: int = 0) -> list[JobCommand]:
         async with PartitionReader(self.broker.cluster, "jobs.commands", 0, start) as log:
-            return [decode(record.value) async for record in log.records()]  # type: ignore[misc]
+            return [decode(record.value) async for record in log.records()]  # type: ignore[misc]  # decode returns any record; the test knows which
 
     async def until_commands(self, count: int) -> list[JobCommand]:
         async with asyncio.timeout(10):
@@ -189,7 +189,7 @@ async def test_a_refused_report_becomes_a_visible_error_of_the_job(control: Scri
             assert isinstance(refusal, CommandRefused)
             position += 1
             assert partition.fold(position, replace(refusal, seq=job.seq + 1))
-            job = evolve(job, replace(refusal, seq=job.seq + 1))  # type: ignore[assignment]
+            job = evolve(job, replace(refusal, seq=job.seq + 1))  # type: ignore[assignment]  # never None here
         control.now += REFUSAL_DELAY - timedelta(seconds=1)
         partition._mark_dirty("rows")
         await asyncio.sleep(0.6)  # more than two ticks, in which neither a hot loop nor a second run may happen
@@ -202,10 +202,10 @@ async def test_a_refused_report_becomes_a_visible_error_of_the_job(control: Scri
         assert error.params["cause"] == refusal.code
         for number, event in enumerate(handle(job, error, 9)[1]):
             partition.fold(position + number + 1, event)
-            job = evolve(job, event)  # type: ignore[assignment]
+            job = evolve(job, event)  # type: ignore[assignment]  # never None here
         for event in handle(job, RunJob(**control.stamped("rows")), 10)[1]:
             partition.fold(99, event)
-            job = evolve(job, event)  # type: ignore[assignment]
+            job = evolve(job, event)  # type: ignore[assignment]  # never None here
         assert isinstance(job.phase, Running)
         again = (await control.until_commands(5))[4]
         assert isinstance(again, ReportProgress)

@@ -185,7 +185,7 @@ def test_replay_equals_live(history: DefinitionsHistory) -> None:
 def test_handling_is_deterministic_to_the_byte(history: DefinitionsHistory) -> None:
     again = DefinitionsHistory()
     for command in history.commands:
-        again = again.then(decode(encode(command)))  # type: ignore[arg-type]
+        again = again.then(decode(encode(command)))  # type: ignore[arg-type]  # decode returns any record; the test knows which
     assert [encode(event) for event in again.events] == [encode(event) for event in history.events]
 
 
@@ -227,14 +227,14 @@ def test_a_repeated_command_adds_no_events(history: DefinitionsHistory, data: st
     assert handle(history.state, command, offset) == (history.state, ())
     if isinstance(command, FORGETTING_COMMANDS):
         forgetting_state = history.state.forgettings.get(command.definition_id)
-        assert forgetting_state is None or forgetting.decide(forgetting_state, command, offset) == ()  # type: ignore[arg-type]
+        assert forgetting_state is None or forgetting.decide(forgetting_state, command, offset) == ()  # type: ignore[arg-type]  # state and command match
     state = history.state.definitions.get(command.definition_id)
     earlier_events = [event for event in history.events if event.command_id == command.command_id and event.seq]
     if not state or isinstance(command, REBUILD_COMMANDS):
         return
     if earlier_events:
-        assert decide(state, command, 99, history.rules) == ()  # type: ignore[arg-type]
-    assert decide(state, replace(command, command_id="new"), state.command_offset, history.rules) == ()  # type: ignore[arg-type]
+        assert decide(state, command, 99, history.rules) == ()  # type: ignore[arg-type]  # state and command match
+    assert decide(state, replace(command, command_id="new"), state.command_offset, history.rules) == ()  # type: ignore[arg-type]  # state and command match
 
 
 @given(histories(), ANY_EVENT)

@@ -15,6 +15,8 @@ LAYERS = ("app", "connectors", "projections", "schemas")
 MODULES = [path for layer in LAYERS for path in sorted((ROOT / layer).rglob("*.py"))]
 MAX_MODULE_LINES, MAX_FUNCTION_LINES, MAX_FOLDER_MODULES = 500, 40, 12
 CATALOGUE = ROOT / "connectors" / "providers"  # one module a provider, however many there are
+EXCEPTION = re.compile(r"# (?:noqa|type: ignore)\b")
+UNEXPLAINED = re.compile(r"(?:noqa: [A-Z0-9, ]+|type: ignore\[[a-z, -]+\]|noqa|type: ignore)\s*")
 UNFINISHED = re.compile(r"\b(?:TO[D]O|FIX[M]E|X[X]X)\b")  # written so that it does not match itself
 LOCAL_PATHS = re.compile(rb"(?<![\w.])/(?:home|Users|wor[k])/[\w.-]+/")
 
@@ -68,6 +70,18 @@ def test_functions_are_short() -> None:
 def test_nothing_unfinished_is_committed() -> None:
     unfinished = [name(path) for path in committed() if path.suffix == ".py" and UNFINISHED.search(path.read_text())]
     assert unfinished == []
+
+
+def test_every_exception_from_a_check_has_its_reason() -> None:
+    unexplained = [
+        f"{name(path)}:{number}"
+        for path in committed()
+        if path.suffix == ".py"
+        for number, line in enumerate(path.read_text("utf-8").splitlines(), 1)
+        for tag in EXCEPTION.finditer(line)
+        if UNEXPLAINED.fullmatch(line[tag.start() + 2 :])
+    ]
+    assert unexplained == [], "say why, behind it on the same line"
 
 
 def test_committed_files_name_no_local_paths() -> None:

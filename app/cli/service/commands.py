@@ -122,10 +122,10 @@ async def _preflight(role: str, settings: Settings) -> None:
 def _reaching_all(role: ProcessRole, settings: Settings) -> int:
     """Run the role; an unreachable dependency becomes an error message without a traceback."""
     from aiokafka.errors import KafkaError  # noqa: PLC0415  # only imported by a process that runs a role
-    from sqlalchemy.exc import DBAPIError  # noqa: PLC0415
+    from sqlalchemy.exc import DBAPIError  # noqa: PLC0415  # as above
 
     from app.kafka.cluster import KafkaPasswordError  # noqa: PLC0415  # loads the Kafka client, as the role does
-    from app.kafka.topics import ClusterUnreachable, TopicsError  # noqa: PLC0415
+    from app.kafka.topics import ClusterUnreachable, TopicsError  # noqa: PLC0415  # as above
 
     try:
         return run_role(role, settings)

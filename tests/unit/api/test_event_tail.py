@@ -20,8 +20,8 @@ ENVELOPE = {
     "event_id": "event", "job_id": "job", "seq": 1, "occurred_at": datetime(2026, 5, 4, 12, tzinfo=UTC),
     "command_id": "command", "command_offset": 0, "actor": "user:ada", "rules": 1,
 }  # fmt: skip
-KILLED = JobKilled(**ENVELOPE)  # type: ignore[arg-type]
-RESTORED = JobRestored(**ENVELOPE)  # type: ignore[arg-type]
+KILLED = JobKilled(**ENVELOPE)  # type: ignore[arg-type]  # fields of several types
+RESTORED = JobRestored(**ENVELOPE)  # type: ignore[arg-type]  # fields of several types
 
 
 @pytest.fixture

@@ -131,7 +131,7 @@ async def test_waiting_for_an_upload_reports_a_paused_lane_once(
         (2_699, 2_699, True, "all 2,699 messages applied to profiles"),
     ],
 )
-def test_ingest_progress_in_one_line(written: int, mapped: int, complete: bool, shown: str) -> None:  # noqa: FBT001
+def test_ingest_progress_in_one_line(written: int, mapped: int, complete: bool, shown: str) -> None:  # noqa: FBT001  # pytest passes parameters by keyword
     assert describe_ingest(HOW_FAR | {"written": written, "mapped": mapped, "complete": complete}) == shown
 
 

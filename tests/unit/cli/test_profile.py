@@ -183,7 +183,7 @@ async def test_a_deletion_that_takes_longer_is_followed(
 async def shown(
     capsys: pytest.CaptureFixture[str], api: Profiles, forgetting: str | None, output: Any = "table"
 ) -> str:
-    await profile_forgettings.callback.__wrapped__(Session(api, output), forgetting=forgetting)  # type: ignore[union-attr]
+    await profile_forgettings.callback.__wrapped__(Session(api, output), forgetting=forgetting)  # type: ignore[union-attr]  # never None here
     return capsys.readouterr().out
 
 

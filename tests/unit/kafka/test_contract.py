@@ -18,7 +18,7 @@ def cluster() -> Iterator[MemoryCluster]:
 
 
 @pytest.fixture
-def make_topic(cluster: MemoryCluster) -> MakeTopic:  # noqa: F405
+def make_topic(cluster: MemoryCluster) -> MakeTopic:  # noqa: F405  # the fixture that the imported contract asks for
     async def make(name: str, partitions: int = 1) -> str:
         cluster.create_topic(name, partitions)
         return name
@@ -27,7 +27,7 @@ def make_topic(cluster: MemoryCluster) -> MakeTopic:  # noqa: F405
 
 
 @pytest.fixture
-def delete_records(cluster: MemoryCluster) -> DeleteRecords:  # noqa: F405
+def delete_records(cluster: MemoryCluster) -> DeleteRecords:  # noqa: F405  # the fixture that the imported contract asks for
     async def delete(partition: TopicPartition, before: int) -> None:
         cluster.delete_records(partition, before)
 
@@ -35,7 +35,7 @@ def delete_records(cluster: MemoryCluster) -> DeleteRecords:  # noqa: F405
 
 
 @pytest.fixture
-def outage(cluster: MemoryCluster) -> Outage:  # noqa: F405
+def outage(cluster: MemoryCluster) -> Outage:  # noqa: F405  # the fixture that the imported contract asks for
     @contextmanager
     def away() -> Iterator[None]:
         cluster.set_available(available=False)

@@ -407,7 +407,7 @@ async def test_a_failed_commit_is_logged_and_repeated(cluster: MemoryCluster, ca
                 before.monotonic.now += COMMIT_INTERVAL_SECONDS
                 before.consumer.commit_soon({partition: 1})
                 count = len(caplog.messages)
-                await until(lambda count=count: len(caplog.messages) > count)  # type: ignore[misc]
+                await until(lambda count=count: len(caplog.messages) > count)  # type: ignore[misc]  # mypy infers no type for a default of a lambda
             assert all("CommitFailedError" in message for message in caplog.messages)
     assert cluster.offsets(GROUP) == {}
 

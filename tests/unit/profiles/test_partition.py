@@ -220,11 +220,11 @@ def test_references_of_a_key_are_kept_in_order_without_repeats(tmp_path: Path) -
         number = partition_of_key("00:email:a", PARTITIONS)
         partition = made.open[number]
         made.lane(messages, 0, 3)
-        partition.apply("realtime", 0, decode(made.logs["realtime", number][0]), MOST)  # type: ignore[arg-type]
+        partition.apply("realtime", 0, decode(made.logs["realtime", number][0]), MOST)  # type: ignore[arg-type]  # decode returns any record; the test knows which
         partition.outgoing_records()
         partition.flush()
         made.lane(messages, 1, 5)
-        partition.apply("realtime", 1, decode(made.logs["realtime", number][1]), MOST)  # type: ignore[arg-type]
+        partition.apply("realtime", 1, decode(made.logs["realtime", number][1]), MOST)  # type: ignore[arg-type]  # decode returns any record; the test knows which
         found = [(offset, index) for _, _, offset, index, _ in partition.references("00:email:a")]
         assert found == [(n, n) for n in range(5)], "neither twice nor out of order"
         assert partition.references("00:email:b") == []
@@ -237,9 +237,9 @@ def test_a_profile_over_the_identity_limit_is_reported_once_without_identities(t
     for start in (0, 10):
         joins = [("00:email:ada", (f"01:cookie:{n}", 0), {}, {f"01:cookie:{n}\0" + "00:email:ada": [1, "b", n]})
                  for n in range(start, start + 10)]  # fmt: skip
-        partition.apply_messages(NodeMessages(joins=joins), 5)  # type: ignore[arg-type]
+        partition.apply_messages(NodeMessages(joins=joins), 5)  # type: ignore[arg-type]  # lists, as JSON has them
         partition.apply_mapped(mapped_header(), MappedMessages(), 5)
-        found += [decode(record.value or b"") for record in partition.outgoing_records()]  # type: ignore[misc]
+        found += [decode(record.value or b"") for record in partition.outgoing_records()]  # type: ignore[misc]  # decode returns any record; the test knows which
         partition.flush()
     (letter,) = found
     assert (letter.code, letter.source, letter.excerpt) == ("too_many_identities", "profiles/0", b"email:ada")

@@ -125,7 +125,7 @@ class Running:
 async def send(cluster: MemoryCluster, key: str, city: str, generation: int = 0) -> None:
     registers = {"latest:city": [1, "b", 0, city], "union:city": {json.dumps(city): [1, "b", 0]}}
     joins = [(key, (key, 0), registers, {})]
-    payload = encode_messages(NodeMessages(joins=joins))  # type: ignore[arg-type]
+    payload = encode_messages(NodeMessages(joins=joins))  # type: ignore[arg-type]  # lists, as JSON has them
     update = NodeBatch(payload=payload, generation=generation)
     await send_update(cluster, partition_of_key(key, PARTITIONS), update)
 

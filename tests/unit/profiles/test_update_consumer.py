@@ -253,7 +253,7 @@ async def test_the_identity_limit_follows_the_rules(work: Work) -> None:
         joins = [
             ("00:id:a", (f"01:cookie:{n}", 0), {}, {f"01:cookie:{n}\000" + "00:id:a": [1, "b", n]}) for n in range(9)
         ]
-        payload = encode_messages(NodeMessages(joins=joins))  # type: ignore[arg-type]
+        payload = encode_messages(NodeMessages(joins=joins))  # type: ignore[arg-type]  # lists, as JSON has them
         await work.send("realtime", NodeBatch(payload=payload))
         await work.consumer.apply_next(1)
         node = partition.nodes.peek("00:id:a")

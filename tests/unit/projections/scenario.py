@@ -48,7 +48,7 @@ class Scenario:
             command_id=command.command_id or f"command-{self.sent}",
             issued_at=self.at if command.issued_at == NOW else command.issued_at,
         )
-        events = handle(self.state, stamped, self.sent)[1]  # type: ignore[arg-type]
+        events = handle(self.state, stamped, self.sent)[1]  # type: ignore[arg-type]  # commands of jobs only
         state = self.state
         for event in events:
             state = evolve(state, event)

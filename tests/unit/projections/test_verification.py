@@ -68,7 +68,7 @@ def test_an_event_that_is_not_published_yet_is_unanswered() -> None:
 
 def test_a_changed_event_is_reported() -> None:
     events = published()
-    events[2] = encode(replace(history()[1][0], name="Theft"))  # type: ignore[call-arg, arg-type]
+    events[2] = encode(replace(history()[1][0], name="Theft"))  # type: ignore[call-arg, arg-type]  # an event with a name
     assert kinds(run_audit(events)) == [("changed", "JobRenamed", 102)]
 
 
@@ -93,7 +93,7 @@ def test_an_invented_event_is_unexpected() -> None:
 
 def test_an_event_of_a_missing_command_is_unexpected() -> None:
     (paused,) = history()[2]
-    ahead = encode(replace(paused, event_id="invented", command_offset=77))  # type: ignore[type-var]
+    ahead = encode(replace(paused, event_id="invented", command_offset=77))  # type: ignore[type-var]  # never None here
     events = published()
     assert kinds(run_audit([*events, ahead])) == [("unexpected", "JobPaused", 105)]
     assert ("unexpected", "JobPaused", 101) in kinds(run_audit([events[0], ahead, *events[1:]]))

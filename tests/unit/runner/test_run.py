@@ -135,7 +135,7 @@ async def test_an_invalid_error_is_reported(monkeypatch: pytest.MonkeyPatch, rai
 
 
 async def test_a_rate_limit_without_a_delay_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    ((limit,),) = await submitted(monkeypatch, RateLimited("c", retry_after=None))  # type: ignore[arg-type]
+    ((limit,),) = await submitted(monkeypatch, RateLimited("c", retry_after=None))  # type: ignore[arg-type]  # a connector that breaks its contract
     assert isinstance(limit, ReportRateLimit)
     assert not isinstance(handle(job(), limit, 9)[1][0], CommandRefused)
 

@@ -68,7 +68,7 @@ async def test_a_slow_run_lends_its_slot_until_it_asks_again() -> None:
 async def test_too_many_slow_runs_evict_those_that_are_slow_for_longest() -> None:
     slots, evicted = Slots(1, ManualMonotonic()), []
     for number in range(MAX_SLOW_PER_SLOT + 2):
-        turn = Turn(slots, lambda number=number: evicted.append(number))  # type: ignore[misc]
+        turn = Turn(slots, lambda number=number: evicted.append(number))  # type: ignore[misc]  # mypy infers no type for a default of a lambda
         await turn.acquire()
         assert evicted == [*range(number - MAX_SLOW_PER_SLOT)]
         turn.lend()
@@ -78,7 +78,7 @@ async def test_too_many_slow_runs_evict_those_that_are_slow_for_longest() -> Non
 async def test_a_run_that_waits_for_a_slot_again_is_not_evicted() -> None:
     slots, evicted = Slots(1, ManualMonotonic()), []
     turns = [
-        Turn(slots, lambda number=number: evicted.append(number))  # type: ignore[misc]
+        Turn(slots, lambda number=number: evicted.append(number))  # type: ignore[misc]  # mypy infers no type for a default of a lambda
         for number in range(MAX_SLOW_PER_SLOT + 1)
     ]
     for turn in turns[:-1]:

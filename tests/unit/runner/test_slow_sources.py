@@ -79,7 +79,7 @@ async def test_sixteen_dripping_servers_delay_no_other_job(limits: Limits, tmp_p
         runner = RunnerTwin(limits, 4, **jobs, quick=import_of(str(tmp_path / "rows.csv"), "quick"))
         async with runner.running():
             for number in range(4, 17, 4):  # each slow source has a slot for a moment
-                await runner.until(lambda count=number: sum(server.requests for server in servers) >= count)  # type: ignore[misc]
+                await runner.until(lambda count=number: sum(server.requests for server in servers) >= count)  # type: ignore[misc]  # mypy infers no type for a default of a lambda
                 await runner.step(SLOW_SECONDS)
             await runner.until(lambda: isinstance(runner.state("quick").phase, Completed))
             assert all(isinstance(runner.state(name).phase, Running) for name in jobs)

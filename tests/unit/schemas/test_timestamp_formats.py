@@ -102,7 +102,7 @@ def test_formats_are_tried_in_order() -> None:
 
 
 @given(st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30)), st.booleans())  # noqa: DTZ001 -- local times
-def test_local_times_use_the_time_zone(local: datetime, with_offset: bool) -> None:  # noqa: FBT001
+def test_local_times_use_the_time_zone(local: datetime, with_offset: bool) -> None:  # noqa: FBT001  # pytest passes parameters by keyword
     moment = local.replace(tzinfo=VIENNA)
     text = (moment if with_offset else local).isoformat()
     assert timestamp_parser(("auto",), VIENNA)(text) == micros(moment)

@@ -49,7 +49,7 @@ class Partition:
         """Decide a command; return the records of its events."""
         sent = sum(record.event.job_id == job_id for record in self.records)
         envelope = {"job_id": job_id, "command_id": f"{job_id}/{sent}/{kind.__name__}/{self.at}", "issued_at": self.at}
-        command = kind(**envelope, **{"issued_by": "user:ada", **fields})  # type: ignore[arg-type]
+        command = kind(**envelope, **{"issued_by": "user:ada", **fields})  # type: ignore[arg-type]  # fields of several types
         state = self.jobs.get(job_id)
         added = []
         for event in handle(state, command, len(self.records))[1]:

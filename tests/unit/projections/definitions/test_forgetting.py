@@ -130,4 +130,4 @@ def test_events_that_are_not_the_next_of_a_forgetting_are_ignored() -> None:
     current = scenario.state.forgettings.get(FORGETTING)
     assert evolve(current, scenario.events[0]) is current
     drafted = given(draft()).state.definitions[FLIGHTS]
-    assert definition.evolve(drafted, replace(report_first, seq=drafted.seq + 1)).draft == drafted.draft  # type: ignore[union-attr]
+    assert definition.evolve(drafted, replace(report_first, seq=drafted.seq + 1)).draft == drafted.draft  # type: ignore[union-attr]  # never None here

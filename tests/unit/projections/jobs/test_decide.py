@@ -118,9 +118,9 @@ def test_a_job_is_created_and_starts() -> None:
 def test_a_draft_waits_paused_until_it_is_started() -> None:
     draft = no_job().when(creation(start=False))
     draft.then(an(JobCreated, **CREATED | {"draft": True}))
-    assert draft.job.phase.draft  # type: ignore[union-attr]
+    assert draft.job.phase.draft  # type: ignore[union-attr]  # never None here
     renamed = draft.when(a(PauseJob))
-    assert renamed.job.phase.draft  # type: ignore[union-attr]
+    assert renamed.job.phase.draft  # type: ignore[union-attr]  # never None here
     renamed.when(a(ResumeJob)).then(an(JobResumed), an(JobStarted, run=1, reason="resumed"))
 
 
@@ -321,17 +321,17 @@ def test_a_missing_source_ends_the_turn_of_a_recurring_job_and_not_its_schedule(
     assert event_types(given(away)) == [JobErrored, JobFailed]
     scenario = given(creation(cadence=HOURLY, run_now=True)).later(HOUR - timedelta(seconds=20)).when(away)
     assert event_types(scenario) == [JobErrored, JobSlept]
-    assert scenario.job.phase.until == START + HOUR, "no later than its next slot"  # type: ignore[union-attr]
+    assert scenario.job.phase.until == START + HOUR, "no later than its next slot"  # type: ignore[union-attr]  # it sleeps
     months = scenario.later(100 * DAY).when(a(WakeJob), error(2, advice="restore_source"))
     assert event_types(months) == [JobErrored, JobSlept]
-    assert months.job.phase.until == START + 100 * DAY + HOUR  # type: ignore[union-attr]
+    assert months.job.phase.until == START + 100 * DAY + HOUR  # type: ignore[union-attr]  # it sleeps
 
 
 def test_a_continuous_job_whose_source_stays_away_tries_again_with_the_longest_delay() -> None:
     scenario = given(creation(cadence=Cadence(kind="continuous")), error(advice="restore_source", seed=2**62))
-    assert scenario.job.phase.until == START + timedelta(seconds=30)  # type: ignore[union-attr]
+    assert scenario.job.phase.until == START + timedelta(seconds=30)  # type: ignore[union-attr]  # it sleeps
     later = scenario.later(100 * DAY).when(a(WakeJob), error(2, advice="restore_source"))
-    assert later.job.phase.until == later.at + timedelta(minutes=30)  # type: ignore[union-attr]
+    assert later.job.phase.until == later.at + timedelta(minutes=30)  # type: ignore[union-attr]  # it sleeps
 
 
 @pytest.mark.parametrize("phase", ["Sleeping", "Failed", "Paused", "Killed"])

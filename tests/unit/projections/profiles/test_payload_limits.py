@@ -54,7 +54,7 @@ def test_messages_of_nodes_fit_into_records_without_loss_or_repeat(what: str) ->
             _, _, known, _ = found.joins[0] if found.joins else (target, sender, {register: {}}, {})
             assert not known[register].keys() & registers[register].keys()
             # JSON has lists where nodes have tuples, and mypy doesn't know how long they are.
-            found.joins = [(target, tuple(sender), {register: {**known[register], **registers[register]}}, {})]  # type: ignore[arg-type]
+            found.joins = [(target, tuple(sender), {register: {**known[register], **registers[register]}}, {})]  # type: ignore[arg-type]  # lists, as JSON has them
         found.links += part.links
         found.shortcuts += part.shortcuts
     assert encode_messages(found) == encode_messages(messages)
