@@ -5,6 +5,7 @@ import logging
 import os
 import time
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +24,7 @@ from app.api.jobs import edits as job_edits
 from app.api.jobs import events, history, jobs
 from app.api.lanes import backfill_preview, lanes
 from app.api.pages.pages import add_pages
+from app.api.pages.reference import reference_page
 from app.api.profiles import forgettings, profiles
 from app.api.routing.middleware import handle_errors, handler_of, protect
 from app.api.routing.openapi import document
@@ -159,6 +161,7 @@ def make_web_app(api: Services) -> web.Application:
         if route.method == "GET" and not route.streams:
             app.router.add_route("HEAD", path, handler_of(route))
     add_pages(app)
+    app.router.add_get("/docs", reference_page(partial(document, ALL)))
     return app
 
 

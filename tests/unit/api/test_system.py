@@ -1,12 +1,14 @@
 """The OpenAPI document, the schema registry, readiness and metrics."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from app.api.pages.reference import kind_of
 from app.api.routing.openapi import document
 from app.api.server import ALL
 from app.kafka.memory.cluster import MemoryCluster
@@ -32,6 +34,39 @@ def test_every_parameter_is_described_and_every_operation_has_its_id() -> None:
     for operation in operations:
         for parameter in operation["parameters"]:
             assert parameter.get("description"), (operation["operationId"], parameter["name"])
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_the_reference_shows_every_operation_and_needs_no_token(unchanged: Api) -> None:
+    async with as_caller(unchanged.client.url, None) as anonymous:
+        answer = await anonymous.ask("GET", "/docs")
+    page = answer.body.decode()
+    assert (answer.status, answer.headers["Content-Encoding"]) == (200, "deflate")
+    anchors = set(re.findall(r' id="([^"]+)"', page))
+    described = document(ALL)
+    assert {operation["operationId"] for item in described["paths"].values() for operation in item.values()} <= anchors
+    assert {f"model-{name}" for name in described["components"]["schemas"]} <= anchors
+    assert set(re.findall(r'href="#([^"]+)"', page)) <= anchors
+    assert "https://" not in page
+
+
+@pytest.mark.parametrize(
+    ("schema", "text"),
+    [
+        ({"$ref": "#/components/schemas/Job<"}, '<a href="#model-Job&lt;">Job&lt;</a>'),
+        ({"type": "array", "items": {"enum": ["a", 1]}}, "list of <code>a</code> or <code>1</code>"),
+        ({"anyOf": [{"type": "integer", "minimum": 0}, {"type": "null"}]}, "integer, from 0 or null"),
+        ({"type": "object", "additionalProperties": {"type": ["string", "null"]}}, "object of string or null"),
+        ({"const": 200}, "<code>200</code>"),
+        (
+            {"type": "string", "format": "date-time", "default": "<now>"},
+            "string, date-time, default &#34;&lt;now&gt;&#34;",
+        ),
+        ({"type": "array"}, "list of any value"),
+    ],
+)
+def test_the_reference_names_types_in_words(schema: dict[str, Any], text: str) -> None:
+    assert kind_of(schema) == text
 
 
 @pytest.mark.asyncio(loop_scope="session")
