@@ -5,7 +5,7 @@ The result depends on the records and the rules alone, and not on where one chun
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
 from typing import Any, Final
@@ -54,6 +54,7 @@ class StreamCounts:
     arrived: int
     count: int = 0
     bytes: int = 0
+    blocked: Counter[tuple[str, str]] = field(default_factory=Counter)  # identities by kind and folded value
 
 
 class MappingChunk:
@@ -152,6 +153,7 @@ class MappingChunk:
                 bytes=counts.bytes,
                 last_message_at=moment(counts.newest),
                 last_arrival_at=moment(counts.arrived),
+                blocked=counts.blocked,
             )
             for stream, counts in self._streams.items()
         }
@@ -243,6 +245,7 @@ class MappingChunk:
             self._rows += 1
             for link in links:
                 self._mapped[partition_of_key(link, partitions)].links.append((link, key, at, raw.batch, number))
+        self._streams[raw.stream].blocked.update(mapper.drain_blocked())
         self._report_faults(raw, record, mapper, mapped_lines)
 
     def _report_faults(self, raw: Raw, record: RawRecord, mapper: Mapper, mapped_lines: list[int]) -> None:

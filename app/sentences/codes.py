@@ -120,6 +120,9 @@ RECORDS: Final = {
 }
 
 VALUES: Final = {  # in messages and records; raised by mappings and by connectors
+    "bad_email": "{target}: {value} is not an e-mail address",
+    "bad_phone": "{target}: {value} is not a complete phone number; without a country code (`+43 …`) it needs the "
+    "`region` of its identity type",
     "bad_text": "[{target}: ]invalid text {value}: a NUL character or half of a surrogate pair",
     "bad_timestamp": "[{target}: ][`{field}`: ]invalid timestamp {value}[; expected {formats}]",
     "broken_encoding": "invalid text encoding at byte {byte}; check `encoding`",
@@ -297,6 +300,7 @@ BODIES: Final = {  # of mappings, identity rules and rebuilds
     "not_an_integer": "expected an integer from {min} to {max}, found {found}",
     "not_an_option": "expected one of: {options}; found {found}",
     "number_too_large": "the number is too large for a double",
+    "region_without_phone": "a region applies to the format `phone`, not to `{format}`",
     "several_sources": "more than one source; set only one of: {options}",
     "surrogate_in_text": "a string contains half of a surrogate pair; remove it",
     "too_many_jobs": "too many jobs are excluded; at most {max:,} are allowed",

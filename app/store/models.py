@@ -1,6 +1,7 @@
 """The parameters and results of read store queries. Every instant is in UTC."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Generic, Literal, TypeVar
 
@@ -136,6 +137,7 @@ class StreamDelta:
     last_message_at: datetime  # the newest timestamp of a message
     last_arrival_at: datetime  # arrival time of the newest message
     fields: Sketch = b""  # of the sampled ones among them; empty: none
+    blocked: Mapping[tuple[str, str], int] = field(default_factory=dict)  # identities by kind and folded value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +156,16 @@ class LaneSwitch:
     paused: bool
     by: str
     at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class BlockedIdentities:
+    """The number of identities of a stream that had a blocked value."""
+
+    lane: str
+    kind: str
+    value: str  # folded
+    count: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

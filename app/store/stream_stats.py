@@ -8,13 +8,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store.database import Database
 from app.store.lanes import UNCLAIMED, add_mapped, check_owner
-from app.store.models import JobMapped, StreamDelta, StreamView
-from app.store.tables import NO_GENERATION, offsets, stream_fields, streams
+from app.store.models import BlockedIdentities, JobMapped, StreamDelta, StreamView
+from app.store.tables import NO_GENERATION, blocked_identities, offsets, stream_fields, streams
 from app.store.views.event_writer import move_offset, take_offset
 from projections.fields.field_stats import FORMAT, merge_sketches
 from schemas.instants import micros, moment
 
 MAX_LISTED_STREAMS: Final = 10_000
+MAX_LISTED_BLOCKED: Final = 1_000
 
 
 class StreamStats:
@@ -54,6 +55,7 @@ class StreamStats:
                 return False
             await move_offset(connection, NO_GENERATION, topic, partition, next_offset)
             await _add_counts(self._database, connection, topic, partition, deltas)
+            await _add_blocked(self._database, connection, topic, partition, deltas)
             await _add_fields(self._database, connection, topic, partition, [delta for delta in deltas if delta.fields])
             await add_mapped(self._database, connection, topic, partition, jobs)
         return True
@@ -63,6 +65,19 @@ class StreamStats:
         query = select(stream_fields.c.sketch).filter_by(stream=stream, format=FORMAT)
         async with self._database.reading() as connection:
             return (await connection.execute(query)).scalars().all()
+
+    async def blocked(self, stream: str | None = None) -> list[BlockedIdentities]:
+        """Return the blocked identities of a stream or of all streams together, the most frequent first."""
+        table, total = blocked_identities.c, func.sum(blocked_identities.c["count"])
+        query = select(table.lane, table.kind, table.value, total)
+        if stream is not None:
+            query = query.filter_by(stream=stream)
+        query = query.group_by(table.lane, table.kind, table.value).order_by(
+            total.desc(), table.kind, table.value, table.lane
+        )
+        async with self._database.reading() as connection:
+            rows = (await connection.execute(query.limit(MAX_LISTED_BLOCKED))).all()
+        return [BlockedIdentities(lane, kind, value, int(count)) for lane, kind, value, count in rows]
 
     async def counts(self, stream: str | None = None) -> list[StreamView]:
         """Return the counts of every stream and lane, by name; or those of one stream.
@@ -120,6 +135,29 @@ async def _add_counts(
             changes[column] = case((is_later, insert.excluded[column]), else_=streams.c[column])
         keys = streams.primary_key.columns
         await connection.execute(insert.on_conflict_do_update(index_elements=keys, set_=changes), rows)
+
+
+async def _add_blocked(
+    database: Database, connection: AsyncConnection, topic: str, partition: int, deltas: Sequence[StreamDelta]
+) -> None:
+    rows = [
+        {
+            "stream": delta.stream,
+            "lane": delta.lane,
+            "topic": topic,
+            "partition": partition,
+            "kind": kind,
+            "value": value,
+            "count": count,
+        }
+        for delta in deltas
+        for (kind, value), count in delta.blocked.items()
+    ]
+    if rows:
+        insert = database.insert(blocked_identities)
+        keys = blocked_identities.primary_key.columns
+        total = blocked_identities.c["count"] + insert.excluded["count"]
+        await connection.execute(insert.on_conflict_do_update(index_elements=keys, set_={"count": total}), rows)
 
 
 async def _add_fields(

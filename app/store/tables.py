@@ -76,6 +76,18 @@ stream_fields = Table(
     Column("sketch", LargeBinary, nullable=False),
 )
 
+blocked_identities = Table(
+    "blocked_identities",
+    shared,
+    Column("stream", SafeText, primary_key=True),
+    Column("lane", SafeText, primary_key=True),
+    Column("topic", SafeText, primary_key=True),
+    Column("partition", Integer, primary_key=True),  # as above
+    Column("kind", SafeText, primary_key=True),
+    Column("value", SafeText, primary_key=True),  # folded
+    Column("count", BigInteger, nullable=False),
+)
+
 idempotency_records = Table(
     "idempotency_records",
     shared,

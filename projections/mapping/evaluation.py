@@ -28,11 +28,15 @@ class MappingSource:
 
 @dataclass(frozen=True, slots=True)
 class MappedSample:
-    """The result for each message, which is None without an identity; and the faults, as `Mapper.drain_faults`."""
+    """The result for each message, which is None without an identity; and the faults, as `Mapper.drain_faults`.
+
+    `blocked` has the blocked identities of each message: kind and folded value.
+    """
 
     columns: tuple[str, ...]
     results: Sequence[Mapped | UnreadableMessageError | None]
     faults: Mapping[tuple[str, str], Sequence[Any]]
+    blocked: Sequence[Sequence[tuple[str, str]]]
 
 
 @lru_cache(MAX_MAPPERS)
@@ -45,8 +49,11 @@ def mapper_of(source: MappingSource) -> Mapper:
 def map_messages(source: MappingSource, messages: Iterable[tuple[bytes, int]]) -> MappedSample:
     """Map lines with their default event times."""
     mapper = mapper_of(source)
-    results = [_mapped(mapper, line, at) for line, at in messages]
-    return MappedSample(mapper.columns, results, mapper.drain_faults())
+    results, blocked = [], []
+    for line, at in messages:
+        results.append(_mapped(mapper, line, at))
+        blocked.append(tuple(mapper.drain_blocked()))
+    return MappedSample(mapper.columns, results, mapper.drain_faults(), blocked)
 
 
 def preview_messages(

@@ -3,10 +3,13 @@
 No message raises an error: invalid values are counted as faults, and the rest of the message is mapped.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, assert_never
 
+from projections.identities.blocked_values import MARKS
+from projections.identities.normal_form import EXACT, TEXT
+from projections.identities.value_rules import BLOCKED, ValueRules
 from projections.mapping.budget import MAX_WORK, Budget, TooCostlyError
 from projections.mapping.converters import (
     TOO_LONG,
@@ -37,10 +40,12 @@ from schemas.timestamps.formats import timestamp_parser
 JsonMessage = dict[str, Any]
 Mapped = tuple[str, tuple[str, ...], int, list[Any]]  # ranked key, linked keys, microseconds since 1970, values
 Faults = dict[tuple[str, str], list[Any]]  # (part of the mapping, code) -> [count, first example, index of its message]
-Identify = Callable[[JsonMessage], str | None]
+BlockedCounts = dict[tuple[str, str], int]  # (kind, folded value) -> count
+Identify = Callable[[Any], str | None]  # a value other than None -> ranked key
 
 MAX_KEY_BYTES: Final = 512  # of `kind:value`
 SAFE_KEY_CHARACTERS: Final = MAX_KEY_BYTES // 4  # a key of this length fits in any case
+MAX_VALUE_CHARACTERS: Final = 4 * MAX_KEY_BYTES  # of an identity, before it gets its normal form
 IDENTITY_TOO_LONG: Final = "identity_too_long"
 TOO_COSTLY: Final = "too_costly"  # the value is the text that exceeded the budget
 
@@ -77,19 +82,22 @@ class Mapper:
     """Maps the messages of a stream. `columns` are the names of the registers, in the order of the values.
 
     `faults` counts the faults since `drain_faults`, which restarts the numbering of messages at 0. Each part of a
-    mapping has only a few codes, so `faults` stays small. All expressions share the budget of a message, identities
-    first, then attributes in their order.
+    mapping has only a few codes, so `faults` stays small. `blocked` counts the blocked identities since
+    `drain_blocked`, by the values in the rules. All expressions share the budget of a message, identities first, then
+    attributes in their order.
     """
 
     __slots__ = (
         "_budget",
         "_computed",
         "_fields",
-        "_identities",
+        "_identity_expressions",
+        "_identity_fields",
         "_index",
         "_json_faults",
         "_pattern",
         "_when",
+        "blocked",
         "columnar",
         "columns",
         "faults",
@@ -100,13 +108,16 @@ class Mapper:
         self.stream = stream
         self.columns = tuple(attribute.register for attribute in mapping.attributes)
         self.faults: Faults = {}
+        self.blocked: BlockedCounts = {}
         self._index = -1
         self._budget = Budget()
         self._json_faults = JsonFaults()
-        ranks = identity.ranks()
-        self._identities = tuple(
-            self._identify(rule, ranks[rule.kind]) for rule in mapping.identities if rule.kind in ranks
-        )
+        ranks, values = identity.ranks(), identity.value_rules()
+        self._identity_fields: list[tuple[str, Identify]] = []
+        self._identity_expressions: list[tuple[Evaluate, Identify, Report]] = []
+        for rule in mapping.identities:
+            if rule.kind in ranks:
+                self._add_identity(rule, ranks[rule.kind], values[rule.kind])
         self._when = None if mapping.timestamp is None else self._timestamp_source(mapping.timestamp)
         self._pattern: list[Any] = [None] * len(self.columns)
         self._fields: list[tuple[int, str, ValueConverter]] = []
@@ -116,7 +127,7 @@ class Mapper:
             report = self._reporter(f"attribute {attribute.name}")
             convert = converter(attribute.merge, attribute.type, parse_timestamp, report, self._json_faults)
             self._add_column(index, attribute, convert, report)
-        self.columnar = self._columnar_mapping(mapping, ranks)
+        self.columnar = self._columnar_mapping(mapping)
 
     @property
     def position(self) -> int:
@@ -133,11 +144,11 @@ class Mapper:
         budget = self._budget
         budget.left = MAX_WORK
         self._json_faults.clear()
-        keys = [key for identify in self._identities if (key := identify(message)) is not None]
+        keys = self._keys(message)
         if not keys:
             return None
-        values = self._pattern.copy()
         get = message.get
+        values = self._pattern.copy()
         for index, name, convert in self._fields:
             value = get(name)
             if value is not None:
@@ -160,10 +171,33 @@ class Mapper:
         key, *links = sorted(set(keys))
         return key, tuple(links), timestamp, values
 
+    def _keys(self, message: JsonMessage) -> list[str]:
+        """Return the ranked keys of a message, without order."""
+        keys = []
+        for name, identify in self._identity_fields:
+            value = message.get(name)
+            if value is not None:
+                key = identify(value)
+                if key is not None:
+                    keys.append(key)
+        for evaluate, identify, report in self._identity_expressions:
+            try:
+                value = evaluate(message, self._budget)
+            except TooCostlyError as error:
+                value = report(error.text, TOO_COSTLY)
+            if value is not None and (key := identify(value)) is not None:
+                keys.append(key)
+        return keys
+
     def drain_faults(self) -> Faults:
         """Return and reset the faults."""
         faults, self.faults, self._index = self.faults, {}, -1
         return faults
+
+    def drain_blocked(self) -> BlockedCounts:
+        """Return and reset the counts of blocked identities."""
+        blocked, self.blocked = self.blocked, {}
+        return blocked
 
     def _reporter(self, part: str) -> Report:
         def report(value: Any, code: str) -> None:
@@ -175,18 +209,12 @@ class Mapper:
 
         return report
 
-    def _columnar_mapping(self, mapping: MappingRules, ranks: Mapping[str, int]) -> ColumnarMapping | None:
+    def _columnar_mapping(self, mapping: MappingRules) -> ColumnarMapping | None:
         """Return the mapping for columns; None if a part needs the whole message or stores raw JSON."""
-        sources = [rule.source for rule in mapping.identities if rule.kind in ranks]
-        names = [source.name for source in sources if isinstance(source, Field)]
         has_json = any(attribute.type == "json" for attribute in mapping.attributes)
-        if self._computed or len(names) < len(sources) or has_json:
+        if self._computed or self._identity_expressions or has_json:
             return None
-        identities = [
-            (name, lambda value, identify=identify, name=name: identify({name: value}))
-            for name, identify in zip(names, self._identities, strict=True)
-        ]
-        return ColumnarMapping(identities, self._when, self._fields, self._pattern)
+        return ColumnarMapping(self._identity_fields, self._when, self._fields, self._pattern)
 
     def _timestamp_source(self, timestamp: TimestampRule) -> tuple[str, ValueConverter]:
         parse = timestamp_parser(timestamp.formats, timestamp.zone)
@@ -206,23 +234,37 @@ class Mapper:
             case _:
                 assert_never(source)
 
-    def _identify(self, identity: IdentityRule, rank: int) -> Identify:
-        read, report = _reader(identity.source), self._reporter(f"identity {identity.kind}")
-        budget = self._budget
-        prefix = f"{rank:02d}:{identity.kind}:"
+    def _add_identity(self, identity: IdentityRule, rank: int, values: ValueRules) -> None:
+        source, report = identity.source, self._reporter(identity_part(identity.kind))
+        identify = self._identifier(identity.kind, rank, values, report)
+        if isinstance(source, Field):
+            self._identity_fields.append((source.name, identify))
+        else:
+            self._identity_expressions.append((source.evaluate, identify, report))
 
-        def identify(message: JsonMessage) -> Any:
-            try:
-                value = read(message, budget)
-            except TooCostlyError as error:
-                return report(error.text, TOO_COSTLY)
-            if value is None:
-                return None
+    def _identifier(self, kind: str, rank: int, values: ValueRules, report: Report) -> Identify:
+        """Return the function that returns the ranked key of a value; None for a value that is no identity."""
+        prefix = f"{rank:02d}:{kind}:"
+        normal = self._normalizer(kind, values, report)
+        lengths, blocked = values.blocked.lengths, values.blocked.values
+        has_form = values.form not in {EXACT, TEXT}
+
+        def identify(value: Any) -> Any:
             text = value.strip() if type(value) is str else _decimal(value)
             if not text:
                 return None if text == "" else report(value, WRONG_TYPE)
+            is_plain = text.isascii() and text.isprintable()
+            if (
+                (len(text) in lengths and text.lower() in blocked)  # the common case needs no call
+                or text[0] in MARKS
+                or not is_plain
+                or has_form
+            ):
+                text = normal(text)
+                if text is None:
+                    return None
             key = prefix + text
-            if len(key) > SAFE_KEY_CHARACTERS or not text.isprintable():
+            if len(key) > SAFE_KEY_CHARACTERS or not is_plain:
                 fault = text_fault(key, MAX_KEY_BYTES + RANK_CHARACTERS)
                 if fault:
                     return report(value, IDENTITY_TOO_LONG if fault == TOO_LONG else fault)
@@ -230,17 +272,29 @@ class Mapper:
 
         return identify
 
+    def _normalizer(self, kind: str, values: ValueRules, report: Report) -> Callable[[str], str | None]:
+        """Return the function that gives a value its normal form; None for a value that is no identity."""
+
+        def normal(text: str) -> Any:
+            if len(text) > MAX_VALUE_CHARACTERS:
+                return text
+            value, fault = values.read(text)
+            if fault == BLOCKED:
+                self.blocked[kind, value] = self.blocked.get((kind, value), 0) + 1
+                return None
+            return report(text, fault) if fault else value or None
+
+        return normal
+
 
 def make_mapper(stream: str, mapping: MappingRules, identity: IdentityRules) -> Mapper:
     """Return the mapper of a stream. Identities of undefined kinds are ignored."""
     return Mapper(stream, mapping, identity)
 
 
-def _reader(source: Field | Expression) -> Evaluate:
-    if isinstance(source, Expression):
-        return source.evaluate
-    name = source.name
-    return lambda message, _budget: message.get(name)
+def identity_part(kind: str) -> str:
+    """Return the part of a mapping that reads a kind, as in faults."""
+    return f"identity {kind}"
 
 
 def _decimal(value: Any) -> str | None:

@@ -11,6 +11,9 @@ from types import MappingProxyType
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+from projections.identities.normal_form import EXACT, FORMATS, PHONE
+from projections.identities.phone_numbers import REGIONS
+from projections.identities.value_rules import ValueRules
 from projections.mapping.body_parser import InvalidRulesError, JsonNode, field_refused
 from projections.mapping.converters import JsonFaults, converter, format_example
 from projections.mapping.expression import MAX_CHARACTERS, Expression, InvalidExpressionError, compile_expression
@@ -30,6 +33,10 @@ MAX_KINDS: Final = 100
 MAX_RANK: Final = 99
 MAX_IDENTITIES_LIMIT: Final = 10_000  # of one profile
 DEFAULT_IDENTITIES: Final = 1_000
+MAX_BLOCKED_VALUES: Final = 1_000  # of all kinds, or of one
+MAX_BLOCKED_CHARACTERS: Final = 512
+MIN_FAN_IN_LIMIT: Final = 10
+DEFAULT_FAN_IN_LIMIT: Final = 50
 
 ORDERED_TYPES: Final = ("string", "integer", "number", "timestamp")
 TYPES: Final = (*ORDERED_TYPES, "boolean", "json")
@@ -105,23 +112,39 @@ class MappingRules:
 
 @dataclass(frozen=True, slots=True)
 class IdentityKind:
-    """A kind of identity. In a message with several identities, the lowest rank takes precedence."""
+    """A kind of identity. In a message with several identities, the lowest rank takes precedence.
+
+    `format` is one of `FORMATS`; `region` is that of phone numbers without a country code. An identity that links more
+    than `fan_in_limit` others is reported.
+    """
 
     kind: str
     rank: int
     title: str
+    format: str = EXACT
+    region: str = ""
+    blocked_values: tuple[str, ...] = ()
+    fan_in_limit: int = DEFAULT_FAN_IN_LIMIT
 
 
 @dataclass(frozen=True, slots=True)
 class IdentityRules:
-    """Valid identity rules."""
+    """Valid identity rules. `blocked_values` are blocked in all kinds."""
 
     kinds: tuple[IdentityKind, ...]
     max_identities: int = DEFAULT_IDENTITIES
+    blocked_values: tuple[str, ...] = ()
 
     def ranks(self) -> Mapping[str, int]:
         """Return the rank of each kind."""
         return {kind.kind: kind.rank for kind in self.kinds}
+
+    def value_rules(self) -> Mapping[str, ValueRules]:
+        """Return the rules for the values of each kind."""
+        return {
+            kind.kind: ValueRules(kind.format, kind.region, (*self.blocked_values, *kind.blocked_values))
+            for kind in self.kinds
+        }
 
 
 NO_IDENTITY: Final = IdentityRules(())  # until identity rules are applied
@@ -155,13 +178,14 @@ def parse_identity(body: Any) -> IdentityRules:
     """
     problems: list[FieldRefused] = []
     root = JsonNode(body, "", problems)
-    root.check_members(("kinds", "max_identities"))
+    root.check_members(("kinds", "max_identities", "blocked_values"))
     nodes = root.member("kinds").items(1, MAX_KINDS)
     kinds = tuple(_kind(node) for node in nodes)
     _check_unique([node.member("kind") for node in nodes])
     max_identities = root.member("max_identities", DEFAULT_IDENTITIES).integer(1, MAX_IDENTITIES_LIMIT)
+    blocked_values = _blocked_values(root)
     _raise_problems(problems)
-    return IdentityRules(kinds, max_identities)
+    return IdentityRules(kinds, max_identities, blocked_values)
 
 
 def check_rules(mappings: Mapping[str, MappingRules], identity: IdentityRules) -> None:
@@ -218,12 +242,30 @@ def _kind_name(node: JsonNode) -> str:
 
 
 def _kind(node: JsonNode) -> IdentityKind:
-    node.check_members(("kind", "rank", "title"))
+    node.check_members(("kind", "rank", "title", "format", "region", "blocked_values", "fan_in_limit"))
     name = _kind_name(node.member("kind"))
     title = node.member("title", name or "-").text(MAX_NAME_CHARACTERS)
     if not is_safe_line(title):
         node.member("title").refuse("bad_kind_title", {"title": title})
-    return IdentityKind(name, node.member("rank").integer(0, MAX_RANK), title)
+    value_format, region = node.member("format", EXACT).choice(FORMATS), node.member("region")
+    if region.value is not None:
+        region.choice(REGIONS)
+        if value_format != PHONE:
+            region.refuse("region_without_phone", {"format": value_format})
+    return IdentityKind(
+        kind=name,
+        rank=node.member("rank").integer(0, MAX_RANK),
+        title=title,
+        format=value_format,
+        region=region.value or "",
+        blocked_values=_blocked_values(node),
+        fan_in_limit=node.member("fan_in_limit", DEFAULT_FAN_IN_LIMIT).integer(MIN_FAN_IN_LIMIT, MAX_IDENTITIES_LIMIT),
+    )
+
+
+def _blocked_values(node: JsonNode) -> tuple[str, ...]:
+    values = node.member("blocked_values", [])
+    return tuple(value.text(MAX_BLOCKED_CHARACTERS) for value in values.items(0, MAX_BLOCKED_VALUES))
 
 
 def _attribute(node: JsonNode, zone_info: ZoneInfo) -> AttributeRule:

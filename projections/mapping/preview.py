@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from projections.mapping.mapper import Mapper
+from projections.identities.value_rules import BLOCKED
+from projections.mapping.converters import format_example
+from projections.mapping.mapper import Mapper, identity_part
 from projections.profiles.crdt import Registers
 from projections.profiles.identity_node import fold, plan_of
 from projections.profiles.profile_view import profile_of, shown_key
@@ -36,6 +38,9 @@ def preview(mapper: Mapper, message: dict[str, Any], at: int, batch: str, index:
     """Map the message with the id (`batch`, `index`) and the default event time `at`."""
     mapped = mapper.map(message, at)
     faults = tuple(PreviewFault(part, code, example) for (part, code), (_, example, _) in mapper.drain_faults().items())
+    faults += tuple(
+        PreviewFault(identity_part(kind), BLOCKED, format_example(value)) for kind, value in mapper.drain_blocked()
+    )
     if mapped is None:
         return MappingPreview(at, (), {}, faults)
     key, links, at, values = mapped

@@ -35,7 +35,8 @@ from app.definitions.catalog import VersionLostError, VersionRecord
 from projections.definitions.body_checks import InvalidBodyError, check_body
 from projections.definitions.definition import Definition, is_definition_id
 from projections.definitions.rebuild_spec import VersionedBody
-from projections.mapping.mapping import parse_identity
+from projections.identities.value_rules import with_defaults
+from projections.mapping.mapping import IdentityKind, parse_identity
 from projections.views.json_diff import diff
 from schemas.definitions import IDENTITY, ApplyDefinition, DiscardDraft, DraftDefinition
 from schemas.json_values import canonical_json
@@ -103,7 +104,8 @@ async def put_draft(call: RequestContext[Query, RulesBody]) -> web.Response:
         detail = 'a draft needs If-Match with the ETag that was read; "0" if there is no version yet'
         raise ApiProblem(428, "if_match_required", detail)
     definition_id = definition_id_of(call)
-    body = canonical_json(call.body.root)
+    content = with_defaults(call.body.root) if definition_id == IDENTITY else call.body.root
+    body = canonical_json(content)
     try:
         async with call.evaluator() as evaluator:
             await evaluator.call(check_body, definition_id, body)
@@ -130,27 +132,37 @@ async def apply_draft(call: RequestContext[ApplyQuery, None]) -> web.Response:
     definition = _definition(call)
     expected = _expected(call, definition.definition_id)
     version = call.query.version or _draft_version(definition)
-    _check_ranks(definition)
+    _check_keys(definition)
     command = ApplyDefinition(**definition_envelope(call, definition.definition_id, expected), version=version)
     return await respond_changed(call, command, f"version {version} is active")
 
 
-def _check_ranks(definition: Definition) -> None:
-    """Make sure that the draft keeps the rank of every identity type in use: profiles are stored by type and rank.
+def _check_keys(definition: Definition) -> None:
+    """Make sure that the draft keeps the keys of all profiles: the rank and the format of every identity type in use.
 
     Raises:
-        ApiProblem: 409, an identity type would have another rank, or none.
+        ApiProblem: 409, an identity type would have another rank or format, or be gone.
 
     """
     if definition.definition_id != IDENTITY or definition.applied is None or definition.draft is None:
         return
     versions = (definition.applied, definition.draft)
-    before, after = (parse_identity(orjson.loads(version.body)).ranks() for version in versions)
-    moved = sorted(kind for kind, rank in before.items() if after.get(kind) != rank)
+    before, after = (
+        {kind.kind: kind for kind in parse_identity(orjson.loads(version.body)).kinds} for version in versions
+    )
+    moved = sorted(name for name, kind in before.items() if name not in after or after[name].rank != kind.rank)
+    respelled = sorted(name for name, kind in before.items() if name in after and not _same_form(kind, after[name]))
+    fix = f"Rebuild with this version instead: entrepot rebuild start --identity {definition.draft.version}"
     if moved:
-        fix = f"Rebuild with this version instead: entrepot rebuild start --identity {definition.draft.version}"
         detail = f"the rank of {', '.join(moved)} would change, and profiles are stored by type and rank. {fix}"
         raise ApiProblem(409, "ranks_in_use", detail, more={"allowed": ["rebuild"]})
+    if respelled:
+        detail = f"the format of {', '.join(respelled)} would change, and profiles are stored by its values. {fix}"
+        raise ApiProblem(409, "formats_in_use", detail, more={"allowed": ["rebuild"]})
+
+
+def _same_form(one: IdentityKind, other: IdentityKind) -> bool:
+    return (one.format, one.region) == (other.format, other.region)
 
 
 @ROUTES(

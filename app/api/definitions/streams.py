@@ -1,6 +1,7 @@
 """Streams over HTTP: message counts, statistics of fields, and a mapping suggested from them."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Final
 
@@ -11,7 +12,7 @@ from app.api.definitions.definitions import active_versions, check_loaded
 from app.api.http.problems import ApiProblem, not_found
 from app.api.routing.responses import View, respond
 from app.api.routing.routes import Query, RequestContext, ResponseSpec, Routes
-from app.store.models import StreamView
+from app.store.models import BlockedIdentities, StreamView
 from projections.fields.field_stats import FieldFacts, summarize
 from projections.fields.suggestion import Reason, suggest_beside
 from schemas.instants import moment
@@ -38,6 +39,14 @@ class FieldView(View):
     max_value: int | float | None
 
 
+class BlockedView(View):
+    """The number of identities that were ignored, as the identity rules block their value."""
+
+    kind: str
+    value: Annotated[str, Field(description="in lower case; `0` and `-` also for zeros and for punctuation")]
+    count: int
+
+
 class StreamDetail(BaseModel):
     """The messages of a stream by lane, and statistics of its fields from the `sampled` messages."""
 
@@ -50,6 +59,7 @@ class StreamDetail(BaseModel):
     sampled: int
     fields: list[FieldView]
     more_fields: Annotated[int, Field(description="approximate number of further fields")]
+    blocked: Annotated[list[BlockedView], Field(description="most frequent first")]
 
 
 class SuggestionView(BaseModel):
@@ -89,6 +99,7 @@ async def get_stream(call: RequestContext[Query, None]) -> web.Response:
         sampled=summary.sampled,
         fields=[_field_view(facts, summary.sampled) for facts in summary.fields],
         more_fields=summary.excluded_fields,
+        blocked=_blocked_views(await call.api.store.streams.blocked(lanes[0].stream)),
     )
     return respond(call, view)
 
@@ -126,6 +137,14 @@ async def _lanes(call: RequestContext[Any, Any]) -> Sequence[StreamView]:
     if not lanes:
         raise not_found("stream", name)
     return lanes
+
+
+def _blocked_views(blocked: Iterable[BlockedIdentities]) -> list[BlockedView]:
+    """Return the counts of both lanes together."""
+    counts: Counter[tuple[str, str]] = Counter()
+    for row in blocked:
+        counts[row.kind, row.value] += row.count
+    return [BlockedView(kind=kind, value=value, count=count) for (kind, value), count in counts.most_common()]
 
 
 def _field_view(facts: FieldFacts, sampled: int) -> FieldView:

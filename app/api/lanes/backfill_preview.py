@@ -1,9 +1,11 @@
 """`POST /v2/backfill/preview`: estimates the impact of a backfill by mapping a sample of it. Stores nothing."""
 
 from array import array
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import chain
 from typing import Annotated, Any, Final, get_args
 
 import orjson
@@ -41,8 +43,11 @@ from connectors.providers.collect import PROVIDER, Config, read_upload
 from connectors.text.config import FORMAT_TYPES
 from projections.definitions.compiled_rules import identity_of, is_forgotten, source_of
 from projections.definitions.rules import Rules
+from projections.identities.value_rules import BLOCKED
 from projections.jobs.state import Job, Status
+from projections.mapping.converters import format_example
 from projections.mapping.evaluation import MappedSample, map_messages
+from projections.mapping.mapper import identity_part
 from projections.mapping.raw_messages import UnreadableMessageError
 from projections.profiles.identity_node import Node
 from projections.profiles.impact import Impact, impact_of
@@ -222,6 +227,8 @@ def trial_of(sample: BackfillSample, result: MappedSample, rules: Rules, stream:
             group.rows.append([key, at, 0, index, 0, *values])
             trial.mapped.links += [(link, key, at, BATCH, index) for link in links]
     trial.faults += [(part, code, count, example) for (part, code), (count, example, _) in result.faults.items()]
+    blocked = Counter(chain.from_iterable(result.blocked))
+    trial.faults += [(identity_part(kind), BLOCKED, n, format_example(value)) for (kind, value), n in blocked.items()]
     return trial
 
 

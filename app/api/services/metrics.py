@@ -22,6 +22,7 @@ class Metrics:
     lane_lag_records: Gauge
     lane_lag_seconds: Gauge
     lane_paused: Gauge
+    blocked_identities: Gauge
     jobs: Gauge = field(repr=False)
 
 
@@ -59,5 +60,8 @@ def new_metrics() -> Metrics:
             registry=registry,
         ),
         lane_paused=Gauge("entrepot_lane_paused", "Whether a lane is paused", ("lane",), registry=registry),
+        blocked_identities=Gauge(
+            "entrepot_blocked_identities", "Identities with a blocked value", ("lane", "kind"), registry=registry
+        ),
         jobs=Gauge("entrepot_jobs", "Jobs by status", ("status",), registry=registry),
     )

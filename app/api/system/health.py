@@ -1,6 +1,7 @@
 """Liveness, readiness and Prometheus metrics. Needs no token."""
 
 import asyncio
+from collections import Counter
 from contextlib import suppress
 from typing import Final
 
@@ -73,5 +74,14 @@ async def prometheus_metrics(call: RequestContext[Query, None]) -> web.Response:
         call.api.metrics.jobs.labels(status).set(count)
     with suppress(UnknownLagError):  # the last known values remain
         set_lane_metrics(call.api, await call.api.lanes.samples(), await call.api.store.lanes.switches())
+    await _set_blocked(call.api)
     body = generate_latest(call.api.metrics.registry)
     return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+async def _set_blocked(api: Services) -> None:
+    counts: Counter[tuple[str, str]] = Counter()
+    for row in await api.store.streams.blocked():
+        counts[row.lane, row.kind] += row.count
+    for labels, count in counts.items():
+        api.metrics.blocked_identities.labels(*labels).set(count)

@@ -51,6 +51,10 @@ FIELDS: Final = (
     Column("range", _range, drop=2),
     Column("last seen", lambda row: local_time(row["last_seen_at"]), drop=1),
 )
+BLOCKED: Final = (
+    Column("blocked identity", lambda row: f"{row['kind']}:{row['value']}", shrinks=True),
+    Column("messages", lambda row: row["count"], right=True),
+)
 STREAM: Final = click.argument("stream")
 
 
@@ -89,6 +93,9 @@ async def stream_show(session: Session, stream: str) -> None:
     )
     click.echo()
     show(detail["fields"], "table", FIELDS)
+    if detail["blocked"]:
+        click.echo()
+        show(detail["blocked"], "table", BLOCKED)
 
 
 @stream.command("suggest")

@@ -71,6 +71,29 @@ async def test_identity_rules_that_change_ranks_are_refused(client: Client, kind
 
 
 @pytest.mark.usefixtures("identity")
+async def test_identity_rules_that_change_formats_are_refused(client: Client) -> None:
+    await client.ask("PUT", f"{IDENTITY}/draft", {"kinds": [TAIL | {"format": "exact"}]}, If_Match="*")
+    refused = await client.ask("POST", f"{IDENTITY}/apply")
+    assert (refused.status, refused.body["code"], refused.body["allowed"]) == (409, "formats_in_use", ["rebuild"])
+    assert "the format of tail would change" in refused.body["detail"]
+
+
+@pytest.mark.usefixtures("identity")
+async def test_identity_rules_may_block_more_values(client: Client) -> None:
+    await client.ask("PUT", f"{IDENTITY}/draft", {"kinds": [TAIL | {"blocked_values": ["N0"]}]}, If_Match="*")
+    assert (await client.post(f"{IDENTITY}/apply"))["applied_version"] == 2
+
+
+async def test_a_new_version_of_identity_rules_shows_its_defaults(client: Client) -> None:
+    await client.ask("PUT", f"{IDENTITY}/draft", {"kinds": [TAIL, {"kind": "email", "rank": 1}]}, If_Match='"0"')
+    body = (await client.get(IDENTITY))["draft"]["body"]
+    assert [kind["format"] for kind in body["kinds"]] == ["text", "email"]
+    assert {"null", "undefined", "none", "N/A", "NaN", "unknown", "0", "[object Object]"} <= set(body["blocked_values"])
+    same = await client.ask("PUT", f"{IDENTITY}/draft", {"kinds": body["kinds"]}, If_Match="*")
+    assert same.body["message"] == "nothing to change"
+
+
+@pytest.mark.usefixtures("identity")
 async def test_identity_rules_may_add_kinds(client: Client) -> None:
     more = {"kinds": [TAIL, {"kind": "email", "rank": 1, "title": "E-mail"}]}
     await client.ask("PUT", f"{IDENTITY}/draft", more, If_Match="*")

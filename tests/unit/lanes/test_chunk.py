@@ -339,3 +339,17 @@ def test_single_messages_fill_a_chunk_like_packed_ones() -> None:
     together.add(packed(0, "j/1", *({"email": f"{number}@x.org"} for number in range(3 * FULL_ROWS))))
     assert single.is_full
     assert together.is_full
+
+
+def test_blocked_identities_are_counted_and_are_no_dead_letters() -> None:
+    identity = {**IDENTITY, "blocked_values": ["null", "n/a"]}
+    rules = CompiledRules(
+        Rules(VersionedBody(1, json.dumps(identity)), {"people": VersionedBody(1, json.dumps(PEOPLE))}), 7
+    )
+    chunk = MappingChunk("realtime", rules, Forgotten(), 3, NOW)
+    chunk.add(packed(0, "up/1", {"email": "null", "cookie": "c1"}, {"email": "NULL", "cookie": "N/A"}))
+    chunk.add(Record(b'{"email":"n/a","cookie":"c2"}', 1))
+    rows, links, _ = content_of(chunk)
+    assert sorted(row[0] for row in rows) == ["05:cookie:c1", "05:cookie:c2"]
+    assert (links, chunk.dead_letters) == ([], [])
+    assert chunk.streams["people"].blocked == {("email", "null"): 2, ("email", "n/a"): 1, ("cookie", "n/a"): 1}

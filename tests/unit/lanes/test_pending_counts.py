@@ -1,5 +1,6 @@
 """Counts that are added in several steps are those of one step."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from app.lanes.pending_counts import PendingCounts
@@ -21,4 +22,12 @@ def test_streams_and_jobs_add_up_and_the_newest_time_counts() -> None:
     assert (pending.start, pending.next_offset) == (5, 12), "it never goes back"
     assert pending.jobs == {"job": 3, "other": 1}
     visits = delta("visits", 3, 6)
+    assert visits.blocked == {}
     assert pending.streams == {"visits": visits, "orders": delta("orders", 2, 1)}
+
+
+def test_blocked_identities_add_up() -> None:
+    pending = PendingCounts(0, 0)
+    pending.add(1, {"visits": replace(delta("visits", 1, 1), blocked={("email", "null"): 2})}, {})
+    pending.add(2, {"visits": replace(delta("visits", 1, 1), blocked={("email", "null"): 1, ("email", "0"): 4})}, {})
+    assert pending.streams["visits"].blocked == {("email", "null"): 3, ("email", "0"): 4}

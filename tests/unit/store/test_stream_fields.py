@@ -1,12 +1,13 @@
 """Field statistics of streams: each sketch is added once, in the transaction of its counts."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from sqlalchemy import update
 
-from app.store.models import StreamDelta
+from app.store.models import BlockedIdentities, StreamDelta
 from app.store.read_store import ReadStore
 from app.store.tables import stream_fields
 from projections.fields.field_stats import FORMAT, FieldStats, merge_sketches
@@ -83,3 +84,16 @@ async def test_sketches_of_another_format_are_ignored_and_replaced(store: ReadSt
     assert await store.streams.sketches("orders") == []
     await store.streams.add(REALTIME, 0, 10, 20, [delta("orders", {"id": 2})])
     assert await stored_fields(store, "orders") == sketch({"id": 2}).to_json()
+
+
+async def test_blocked_identities_add_up_over_partitions(store: ReadStore) -> None:
+    null, zero = ("email", "null"), ("tail", "0")
+    one, other = (replace(delta("orders"), blocked=counts) for counts in ({null: 2}, {null: 1, zero: 4}))
+    assert await store.streams.blocked() == []
+    assert await store.streams.add(REALTIME, 0, 0, 10, [one, replace(delta("visits"), blocked={null: 5})])
+    assert await store.streams.add(REALTIME, 0, 10, 20, [other])
+    assert await store.streams.add(REALTIME, 1, 0, 10, [one])
+    assert await store.streams.blocked("orders") == [
+        BlockedIdentities("realtime", *null, 5), BlockedIdentities("realtime", *zero, 4)
+    ]  # fmt: skip
+    assert [row.count for row in await store.streams.blocked()] == [10, 4]

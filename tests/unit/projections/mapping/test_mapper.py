@@ -110,6 +110,7 @@ def test_texts_and_integers_are_identities(value: Any, key: str) -> None:
         ({}, "wrong_type", "an object of 0"),
         ("x" * 508, "identity_too_long", repr("x" * 508)[:79] + "…"),
         ("é" * 254, "identity_too_long", "'" + "é" * 78 + "…"),
+        ("\u00e9" * 5_000_000, "identity_too_long", "'" + "\u00e9" * 78 + "…"),
         ("x" * 5_000_000, "identity_too_long", repr("x" * 508)[:79] + "…"),
         (10**600, "identity_too_long", "an integer of 1994 bits"),
         (-(10**900), "identity_too_long", "an integer of 2990 bits"),
@@ -121,6 +122,30 @@ def test_invalid_identities(value: Any, code: str | None, example: str) -> None:
     people = mapper(identities=[{"field": "id", "kind": "tail"}])
     assert people.map({"id": value}, DEFAULT_TIME) is None
     assert people.drain_faults() == ({("identity tail", code): [1, example, 0]} if code else {})
+
+
+@pytest.mark.parametrize(
+    ("value", "key"),
+    [
+        (" Ada ", "00:tail:Ada"),
+        ("A\u200bda", "00:tail:Ada"),
+        ("\u00e9" * 253, "00:tail:" + "\u00e9" * 253),
+        (7, "00:tail:7"),
+        (0, None),
+        ("0" * 100, None),
+        ("NULL", None),
+        ("\u200b", None),
+        (" \t", None),
+    ],
+)
+def test_identities_have_a_normal_form(value: Any, key: str | None) -> None:
+    body = {"kinds": [{"kind": "tail", "rank": 0, "format": "text"}], "blocked_values": ["0", "null"]}
+    rules = parse_mapping({"identities": [{"field": "id", "kind": "tail"}, {"expr": "id", "kind": "tail"}]})
+    people = make_mapper("flights", rules, parse_identity(body))
+    mapped = people.map({"id": value}, DEFAULT_TIME)
+    assert (mapped and mapped[0]) == key
+    blocked = {("tail", "null" if value == "NULL" else "0"): 2} if key is None and str(value).strip(" \t\u200b") else {}
+    assert (people.drain_blocked(), people.drain_blocked(), people.drain_faults()) == (blocked, {}, {})
 
 
 def value_of(rules: dict[str, Any], value: Any) -> tuple[Any, str]:

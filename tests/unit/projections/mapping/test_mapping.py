@@ -36,6 +36,7 @@ IDENTITY: dict[str, Any] = {
     "kinds": [{"kind": "tail", "rank": 0, "title": "Tail number"}, {"kind": "email", "rank": 1}],
     "max_identities": 500,
 }
+PHONE: dict[str, Any] = {"kind": "phone", "rank": 0, "format": "phone", "region": "AT"}
 
 
 def problems(body: Any, parse: Any = parse_mapping) -> dict[str, str]:
@@ -86,6 +87,14 @@ def test_identity_rules_are_parsed() -> None:
     assert rules == IdentityRules((IdentityKind("tail", 0, "Tail number"), IdentityKind("email", 1, "email")), 500)
     assert rules.ranks() == {"tail": 0, "email": 1}
     assert parse_identity({"kinds": IDENTITY["kinds"]}).max_identities == 1_000
+
+
+def test_identity_rules_have_formats_and_blocked_values() -> None:
+    kind = PHONE | {"blocked_values": ["0800 100 200"], "fan_in_limit": 10}
+    rules = parse_identity({"kinds": [kind], "blocked_values": ["null"]})
+    assert rules.kinds == (IdentityKind("phone", 0, "phone", "phone", "AT", ("0800 100 200",), 10),)
+    values = rules.value_rules()["phone"]
+    assert [values.read(text).text for text in ("0664 1234567", "NULL")] == ["+436641234567", "null"]
 
 
 @pytest.mark.parametrize(
@@ -177,6 +186,13 @@ def test_an_invalid_mapping_is_refused(body: Any, pointer: str, code: str) -> No
         ({"kinds": [{"kind": "a", "rank": 0, "title": 1}]}, "/kinds/0/title", "not_a_text"),
         ({"kinds": [{"kind": "a", "rank": 0}] * 2}, "/kinds/1/kind", "duplicate_name"),
         (IDENTITY | {"max_identities": 0}, "/max_identities", "not_an_integer"),
+        (IDENTITY | {"blocked_values": "null"}, "/blocked_values", "not_a_list"),
+        (IDENTITY | {"blocked_values": [0]}, "/blocked_values/0", "not_a_text"),
+        ({"kinds": [PHONE | {"blocked_values": [""]}]}, "/kinds/0/blocked_values/0", "not_a_text"),
+        ({"kinds": [PHONE | {"format": "mail", "region": None}]}, "/kinds/0/format", "not_an_option"),
+        ({"kinds": [PHONE | {"region": "Austria"}]}, "/kinds/0/region", "not_an_option"),
+        ({"kinds": [PHONE | {"format": "text"}]}, "/kinds/0/region", "region_without_phone"),
+        ({"kinds": [PHONE | {"fan_in_limit": 9}]}, "/kinds/0/fan_in_limit", "not_an_integer"),
     ],
 )
 def test_invalid_identity_rules_are_refused(body: Any, pointer: str, code: str) -> None:

@@ -28,6 +28,17 @@ def test_attributes_equal_those_of_a_profile() -> None:
     assert preview(mapper, {"email": "b", "age": 3}, 7, "b", 4).faults == (), "faults are reported once"
 
 
+def test_blocked_and_invalid_identities_are_shown() -> None:
+    kinds = [{"kind": "email", "rank": 0, "format": "email"}, {"kind": "cookie", "rank": 5, "format": "text"}]
+    mapper = make_mapper("people", PEOPLE, parse_identity({"kinds": kinds, "blocked_values": ["n/a"]}))
+    result = preview(mapper, {"cookie": "N/A", "email": "Ada@Example.com"}, 7, "b", 0)
+    assert result.identities == ("email:ada@example.com",)
+    assert result.faults == (PreviewFault("identity cookie", "blocked_identity", "'n/a'"),)
+    result = preview(mapper, {"cookie": "c", "email": "ada"}, 7, "b", 1)
+    assert result.identities == ("cookie:c",)
+    assert result.faults == (PreviewFault("identity email", "bad_email", "'ada'"),)
+
+
 def test_a_message_without_identity_has_no_attributes() -> None:
     result = preview(make_mapper("people", PEOPLE, KINDS), {"age": 3}, 7, "b", 0)
     assert (result.at, result.identities, result.attributes, result.faults) == (7, (), {}, ())

@@ -1,0 +1,1 @@
+"""Values of identities: their normal form, and values that identify nobody."""

@@ -1,0 +1,64 @@
+"""Values that identify nobody: placeholders such as `null`, and values that many people share."""
+
+from collections.abc import Iterable
+from typing import Final
+
+ZEROS: Final = "0"
+PUNCTUATION: Final = "-"
+DEFAULT_BLOCKED_VALUES: Final = (
+    ZEROS,
+    PUNCTUATION,
+    "-1",
+    "#N/A",
+    "[object Object]",
+    "anonymous",
+    "false",
+    "ffffffff-ffff-ffff-ffff-ffffffffffff",
+    "guest",
+    "n.a.",
+    "N/A",
+    "NA",
+    "NaN",
+    "nil",
+    "none",
+    "not available",
+    "not set",
+    "null",
+    "true",
+    "undefined",
+    "unknown",
+)
+_QUOTES: Final = " \t\"'`<>()[]{}\u2018\u2019\u201c\u201d"
+MARKS: Final = frozenset(f"0{_QUOTES}!#$%&*+,-./:;=?@\\^_|~\u00b7\u2010\u2011\u2012\u2013\u2014\u2015\u2026\u2212")
+_ZEROS_AND_MARKS: Final = "".join(sorted(MARKS))
+
+
+def folded(value: str) -> str:
+    """Return a value for comparison: in lower case, without quotes and brackets around it.
+
+    A value of zeros and punctuation, such as the nil UUID, is `0`; one of punctuation alone is `-`.
+    """
+    lower = value.lower()
+    if value[:1] not in MARKS:
+        return lower
+    core = lower.strip(_QUOTES)
+    if core.strip(_ZEROS_AND_MARKS):
+        return core
+    return ZEROS if ZEROS in core else PUNCTUATION
+
+
+class BlockedValues:
+    """A set of values, compared by their folded forms.
+
+    For callers with many values: a value can only be blocked if its first character is in `MARKS`, or if its length is
+    in `lengths` and its lower case in `values`.
+    """
+
+    __slots__ = ("lengths", "values")
+
+    def __init__(self, values: Iterable[str] = ()) -> None:
+        self.values = frozenset(map(folded, values))
+        self.lengths = frozenset(map(len, self.values))
+
+    def __contains__(self, value: str) -> bool:
+        return folded(value) in self.values
