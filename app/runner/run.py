@@ -24,6 +24,7 @@ from app.runner.reports import progress_report
 from app.runner.secrets import ConnectorFailure, VaultUnavailable, open_configuration, redacted_batch
 from app.runner.slots import Slots, Turn, TurnOver
 from app.runner.source_reader import SourceReader
+from app.sentences.validation import validation_sentence
 from app.vault.master_key import KeyRing
 from connectors.catalog import connector
 from connectors.contract import (
@@ -252,11 +253,11 @@ def _configuration(job_type: JobType, values: Mapping[str, Any]) -> BaseModel:
     try:
         return job_type.config.model_validate_json(orjson.dumps(values))
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        first = error.errors(include_url=False, include_input=False)[0]
         raise FixConfiguration(
             "bad_configuration",
             {"pointer": json_pointer(*first["loc"]), "problem": first["type"]},
-            detail=first["msg"],
+            detail=validation_sentence(first),
         ) from error
 
 

@@ -12,6 +12,8 @@ from pydantic_core import ErrorDetails
 
 from app.sentences.codes import SENTENCES
 from app.sentences.sentence import sentence
+from app.sentences.validation import SENTENCES as PYDANTIC
+from app.sentences.validation import validation_sentence
 from connectors.kit.field_errors import UNKNOWN_FIELD, field_names
 from schemas.coded import CodedError, Params, truncate
 from schemas.json_values import json_pointer
@@ -140,9 +142,9 @@ def _field_error(error: ErrorDetails, prefix: str, model: type[BaseModel] | None
     where, code = prefix + pointer(error["loc"]), error["type"]
     if code == UNKNOWN_FIELD:
         return field_error_of(where, code, {"fields": field_names(model, error["loc"])})
-    if code in SENTENCES:
+    if code in SENTENCES and code not in PYDANTIC:
         return field_error_of(where, code, error.get("ctx", {}))
-    return FieldError(where, code, error["msg"].removeprefix("Value error, "))
+    return FieldError(where, code, validation_sentence(error))
 
 
 def pointer(location: Sequence[int | str]) -> str:

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from app.cli.exits import REFUSED, CommandError
 from app.sentences.escapes import escaped
+from app.sentences.validation import validation_sentence
 from app.settings import Settings
 
 PREFIX: Final = "ENTREPOT_"
@@ -38,8 +39,10 @@ def load_settings(given: Mapping[str, Any]) -> Settings:
         return Settings(**given)
     except ValidationError as error:
         # The value may be a secret: do not print it.
-        invalid = [("_".join(map(str, detail["loc"])).upper(), detail["msg"]) for detail in error.errors()]
-        lines = [f"  {PREFIX}{name}: {message.removeprefix('Value error, ')}" for name, message in invalid]
+        invalid = [
+            ("_".join(map(str, detail["loc"])).upper(), validation_sentence(detail)) for detail in error.errors()
+        ]
+        lines = [f"  {PREFIX}{name}: {message}" for name, message in invalid]
         raise CommandError("invalid settings:\n" + "\n".join(lines), REFUSED) from error
 
 

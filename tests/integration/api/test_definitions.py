@@ -68,6 +68,7 @@ async def entrepot(api_servers: ApiServers, *arguments: str) -> tuple[int, str]:
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
     output, _ = await process.communicate()
+    output = output.removeprefix(f"Entrepot at {api_servers.client.url}\n".encode())
     return process.returncode or 0, output.decode()
 
 

@@ -67,6 +67,7 @@ async def entrepot(collect_api: CollectApi, *arguments: str) -> tuple[int, str]:
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
     output, _ = await process.communicate()
+    output = output.removeprefix(f"Entrepot at {collect_api.client.url}\n".encode())
     return process.returncode or 0, output.decode()
 
 

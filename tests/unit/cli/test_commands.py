@@ -101,7 +101,7 @@ def test_exit_code_of_missing_resources(tmp_path: Path) -> None:
 def test_an_invalid_setting_is_named_without_its_value() -> None:
     wrong = entrepot("worker", "control", ENTREPOT_PARTITIONS="hunter2")
     assert wrong.returncode == 5
-    assert "ENTREPOT_PARTITIONS: Input should be a valid integer" in wrong.stderr
+    assert "ENTREPOT_PARTITIONS: expected an integer" in wrong.stderr
     assert "hunter2" not in wrong.stderr
 
 
