@@ -129,6 +129,8 @@ VALUES: Final = {  # in messages and records; raised by mappings and by connecto
     "duplicate_key": "the key {key} occurs twice in one object",
     "future_timestamp": "[{target}: ][`{field}`: ]the timestamp {value} is more than 24 hours in the future",
     "identity_too_long": "{target}: the identity {value} is too long; at most 512 bytes are allowed",
+    "inexact_number": "{target}: the number {value} can't be represented exactly; send integers of more than 64 "
+    "bits, and those of more than 53 bits with a decimal point or an exponent, as text",
     "invalid_json": "invalid JSON at character {at:,}",
     "missing_timestamp": "`{field}` is empty or missing; every record needs a timestamp",
     "not_an_object": "expected a JSON object, found {found}",

@@ -1,4 +1,4 @@
-"""The work that the expressions of a mapping may do for one message.
+"""What the expressions of a mapping may do for one message, and what they could not represent.
 
 Work is counted in characters, never measured in time, so that previews, lanes and rebuilds agree on every machine. An
 expression evaluates each of its nodes at most once, and the size of a mapping limits their number: only texts longer
@@ -23,12 +23,17 @@ class TooCostlyError(Exception):
 
 
 class Budget:
-    """The work that is left for the current message."""
+    """The work that is left for the current message, and the number that its expression can't represent exactly."""
 
-    __slots__ = ("left",)
+    __slots__ = ("inexact", "left")
 
     def __init__(self) -> None:
         self.left = MAX_WORK
+        self.inexact: int | float | None = None
+
+    def note_inexact(self, number: float) -> None:
+        """Note a number, and return None: the value is absent."""
+        self.inexact = number
 
     def spend(self, text: str, work: int) -> None:
         """Spend work on a text. A budget that was exceeded once stays exceeded.

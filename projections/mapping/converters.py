@@ -1,5 +1,7 @@
 """Convert values of a message to typed, bounded values of an attribute. Invalid values are reported; nothing raises.
 
+Integers are exact: a float that may be a rounded integer is a fault, except as a number that is not an item of a union.
+
 Text files have only text values, so text is parsed as number, boolean or timestamp, and a blank text means absent. A
 text of more than `MAX_PADDED_CHARACTERS` is none of them: it is a fault, without being read. The reverse is not
 converted: a number is not a text.
@@ -13,12 +15,14 @@ from typing import Any, Final
 
 from projections.mapping.expression_functions import MAX_TEXT_BYTES, SAFE_CHARACTERS
 from projections.mapping.numbers import (
+    MAX_EXACT_FLOAT,
     MAX_FLOAT,
     MAX_INTEGER,
     MAX_PADDED_CHARACTERS,
     MIN_INTEGER,
     as_integer,
     bounded_number,
+    is_inexact,
     parse_number,
 )
 from schemas.json_values import is_too_deep, json_levels
@@ -29,6 +33,7 @@ ValueConverter = Callable[[Any], Any]  # a value other than None -> converted va
 
 WRONG_TYPE: Final = "wrong_type"
 OUT_OF_RANGE: Final = "out_of_range"
+INEXACT: Final = "inexact_number"  # a rounded integer, or one that no exact number can represent
 TOO_LONG: Final = "too_long"
 TOO_DEEP: Final = "too_deep"
 BAD_TEXT: Final = "bad_text"  # a NUL or a lone surrogate: neither stores nor encodings accept them
@@ -36,7 +41,6 @@ BAD_TIMESTAMP: Final = "bad_timestamp"
 
 MAX_UNION_ITEM_BYTES: Final = 1024  # a profile has up to a thousand values of a union
 MAX_SUM: Final = 9_200_000_000_000_000_000  # millionths
-MAX_EXACT_FLOAT: Final = 2**53  # floats represent all integers below it
 MILLION: Final = 1_000_000
 MAX_EXAMPLE_CHARACTERS: Final = 80
 
@@ -119,6 +123,8 @@ def _integer(report: Report) -> ValueConverter:
         number = _parse(value, report)
         if number is None:
             return None
+        if is_inexact(number):
+            return report(value, INEXACT)
         integer = as_integer(number)
         return report(value, WRONG_TYPE) if integer is None else integer
 
@@ -186,8 +192,12 @@ def _structure_fault(value: Any) -> str:
     for level in json_levels(value):
         if len(level) > MAX_TEXT_BYTES:
             return TOO_LONG
-        if any(type(node) in {int, float} and bounded_number(node) is None for node in level):
-            return OUT_OF_RANGE
+        for node in level:
+            kind = type(node)
+            if (kind is float and not -MAX_EXACT_FLOAT < node < MAX_EXACT_FLOAT) or (
+                kind is int and not MIN_INTEGER <= node <= MAX_INTEGER
+            ):
+                return OUT_OF_RANGE if bounded_number(node) is None else INEXACT
     return text_fault(json.dumps(value, ensure_ascii=False, separators=(",", ":")), MAX_TEXT_BYTES)
 
 
@@ -196,7 +206,7 @@ def _union(convert: ValueConverter, report: Report) -> ValueConverter:
         item = convert(value)
         if type(item) is str and len(item) > MAX_UNION_ITEM_BYTES // 4 and len(item.encode()) > MAX_UNION_ITEM_BYTES:
             return report(value, TOO_LONG)
-        return item
+        return report(value, INEXACT) if is_inexact(item) else item  # the items of a union are texts
 
     return convert_item
 

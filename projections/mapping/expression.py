@@ -11,7 +11,8 @@ Functions: see `expression_functions.FUNCTIONS`. Positions and indexes start at 
 
 A value that can't be computed (a missing field, a wrong type, a division by zero, a number out of bounds) is absent:
 None, like JSON's null. An operation with an absent operand is absent, comparisons and conditions included. Exceptions:
-`x == null` tests for it, `coalesce` skips it, and `false and x` and `true or x` don't need it.
+`x == null` tests for it, `coalesce` skips it, and `false and x` and `true or x` don't need it. Integers are exact up
+to 64 bits; a larger one is absent, and reported.
 """
 
 import operator

@@ -1,8 +1,9 @@
 """The building blocks of expressions: functions from a message to a value. None means absent.
 
-Every value is bounded: integers of 64 bits, finite floats, texts of at most 64 KiB. Values out of bounds are absent,
-so operators only check types. Objects and lists pass through unchecked. Long texts spend the budget of the message; the
-only error is `TooCostlyError`, once it is exceeded.
+Every value is bounded: integers from -2^63 to 2^64 - 1, finite floats, texts of at most 64 KiB. Values out of bounds
+are absent, so operators only check types. Objects and lists pass through unchecked. Integers are exact: one that is out
+of bounds is noted in the budget of the message, as is a float that is too large to be exact where a text or an integer
+is made of it. Long texts spend the budget; the only error is `TooCostlyError`, once it is exceeded.
 """
 
 import operator
@@ -12,7 +13,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from projections.mapping.budget import SHORT_CHARACTERS, Budget, search_work
-from projections.mapping.numbers import bounded_number, parse_number
+from projections.mapping.numbers import MAX_FLOAT, MAX_UNSIGNED, MIN_INTEGER, is_inexact, read_number
 
 Evaluate = Callable[[dict[str, Any], Budget], Any]
 Operation = Callable[[Any, Any], Any]
@@ -20,6 +21,15 @@ Operation = Callable[[Any, Any], Any]
 MAX_TEXT_BYTES: Final = 64 * 1024
 SAFE_CHARACTERS: Final = MAX_TEXT_BYTES // 4  # a text of this length fits in any case
 UNLIMITED: Final = 1_000  # arguments; an expression has fewer nodes
+
+
+class InexactNumberError(Exception):
+    """A function needs the exact value of a float that may be rounded."""
+
+    def __init__(self, number: float) -> None:
+        super().__init__()
+        self.number = number
+
 
 SCALAR_TYPES: Final = MappingProxyType({str: "text", int: "number", float: "number", bool: "boolean"})
 
@@ -29,7 +39,9 @@ def bounded(value: Any, budget: Budget) -> Any:
     kind = type(value)
     if kind is str:
         return value if len(value) <= SHORT_CHARACTERS else _bounded_text(value, budget)
-    return bounded_number(value) if kind is int or kind is float else value
+    if kind is int:
+        return value if MIN_INTEGER <= value <= MAX_UNSIGNED else budget.note_inexact(value)
+    return None if kind is float and not -MAX_FLOAT <= value <= MAX_FLOAT else value
 
 
 def _bounded_text(text: str, budget: Budget) -> str | None:
@@ -77,7 +89,7 @@ def arithmetic(operation: Operation) -> Callable[[Evaluate, Evaluate], Evaluate]
             if SCALAR_TYPES.get(type(one)) != "number" or SCALAR_TYPES.get(type(other)) != "number":
                 return None
             try:
-                return bounded_number(operation(one, other))
+                return bounded(operation(one, other), budget)
             except ZeroDivisionError:
                 return None
 
@@ -181,18 +193,28 @@ def first_present(*operands: Evaluate) -> Evaluate:
 
 
 def _number(value: Any) -> Any:
-    return parse_number(value) if type(value) is str else bounded_number(value)
+    if type(value) is str:
+        return read_number(value)
+    return value if SCALAR_TYPES.get(type(value)) == "number" else None
 
 
 def _integer(value: Any) -> Any:
     number = _number(value)
-    return None if number is None else int(number)  # drops the fraction
+    return None if number is None else int(_exact(number))  # drops the fraction
 
 
 def _string(value: Any) -> Any:
     if type(value) is bool:
         return "true" if value else "false"
+    if type(value) is float and _exact(value).is_integer():
+        return str(int(value))  # a JSON serializer may write 7 as 7.0
     return str(value) if type(value) in SCALAR_TYPES else None
+
+
+def _exact(number: float) -> float:
+    if is_inexact(number):
+        raise InexactNumberError(number)
+    return number
 
 
 def _concat(*values: Any) -> Any:
@@ -240,7 +262,10 @@ class Function:
             value = first(message, budget)
             if type(value) is not kind and (value is None or kind is not object):
                 return None
-            return bounded(body(value), budget)
+            try:
+                return bounded(body(value), budget)
+            except InexactNumberError as error:
+                return budget.note_inexact(error.number)
 
         def evaluate(message: dict[str, Any], budget: Budget) -> Any:
             values: list[Any] = []
@@ -251,7 +276,10 @@ class Function:
                 values.append(value)
             if is_search and len(values[0]) > SHORT_CHARACTERS:
                 budget.spend(values[0], search_work(values[0], values[1]))
-            return bounded(body(*values), budget)
+            try:
+                return bounded(body(*values), budget)
+            except InexactNumberError as error:
+                return budget.note_inexact(error.number)
 
         return evaluate if len(checked) > 1 else evaluate_one
 

@@ -12,6 +12,7 @@ from projections.identities.normal_form import EXACT, TEXT
 from projections.identities.value_rules import BLOCKED, ValueRules
 from projections.mapping.budget import MAX_WORK, Budget, TooCostlyError
 from projections.mapping.converters import (
+    INEXACT,
     TOO_LONG,
     WRONG_TYPE,
     JsonFaults,
@@ -34,6 +35,7 @@ from projections.mapping.mapping import (
     MappingRules,
     TimestampRule,
 )
+from projections.mapping.numbers import as_integer, is_inexact
 from projections.profiles.partitioning import RANK_CHARACTERS
 from schemas.timestamps.formats import timestamp_parser
 
@@ -114,14 +116,14 @@ class Mapper:
         self._json_faults = JsonFaults()
         ranks, values = identity.ranks(), identity.value_rules()
         self._identity_fields: list[tuple[str, Identify]] = []
-        self._identity_expressions: list[tuple[Evaluate, Identify, Report]] = []
+        self._identity_expressions: list[tuple[Evaluate, Identify]] = []
         for rule in mapping.identities:
             if rule.kind in ranks:
                 self._add_identity(rule, ranks[rule.kind], values[rule.kind])
         self._when = None if mapping.timestamp is None else self._timestamp_source(mapping.timestamp)
         self._pattern: list[Any] = [None] * len(self.columns)
         self._fields: list[tuple[int, str, ValueConverter]] = []
-        self._computed: list[tuple[int, Evaluate, ValueConverter, Report]] = []
+        self._computed: list[tuple[int, Evaluate, ValueConverter]] = []
         parse_timestamp = timestamp_parser(("auto",), mapping.timestamp.zone if mapping.timestamp else UTC)
         for index, attribute in enumerate(mapping.attributes):
             report = self._reporter(f"attribute {attribute.name}")
@@ -153,11 +155,8 @@ class Mapper:
             value = get(name)
             if value is not None:
                 values[index] = convert(value)
-        for index, evaluate, convert, report in self._computed:
-            try:
-                value = evaluate(message, budget)
-            except TooCostlyError as error:
-                value = report(error.text, TOO_COSTLY)
+        for index, evaluate, convert in self._computed:
+            value = evaluate(message, budget)
             if value is not None:
                 values[index] = convert(value)
         if self._when is not None:
@@ -180,11 +179,8 @@ class Mapper:
                 key = identify(value)
                 if key is not None:
                     keys.append(key)
-        for evaluate, identify, report in self._identity_expressions:
-            try:
-                value = evaluate(message, self._budget)
-            except TooCostlyError as error:
-                value = report(error.text, TOO_COSTLY)
+        for evaluate, identify in self._identity_expressions:
+            value = evaluate(message, self._budget)
             if value is not None and (key := identify(value)) is not None:
                 keys.append(key)
         return keys
@@ -226,7 +222,7 @@ class Mapper:
             case Field(name):
                 self._fields.append((index, name, convert))
             case Expression(evaluate=evaluate):
-                self._computed.append((index, evaluate, convert, report))
+                self._computed.append((index, _reported(evaluate, report), convert))
             case Constant(value):
                 self._pattern[index] = convert(value)
             case None:
@@ -240,7 +236,7 @@ class Mapper:
         if isinstance(source, Field):
             self._identity_fields.append((source.name, identify))
         else:
-            self._identity_expressions.append((source.evaluate, identify, report))
+            self._identity_expressions.append((_reported(source.evaluate, report), identify))
 
     def _identifier(self, kind: str, rank: int, values: ValueRules, report: Report) -> Identify:
         """Return the function that returns the ranked key of a value; None for a value that is no identity."""
@@ -252,7 +248,7 @@ class Mapper:
         def identify(value: Any) -> Any:
             text = value.strip() if type(value) is str else _decimal(value)
             if not text:
-                return None if text == "" else report(value, WRONG_TYPE)
+                return None if text == "" else report(value, INEXACT if is_inexact(value) else WRONG_TYPE)
             is_plain = text.isascii() and text.isprintable()
             if (
                 (len(text) in lengths and text.lower() in blocked)  # the common case needs no call
@@ -297,8 +293,29 @@ def identity_part(kind: str) -> str:
     return f"identity {kind}"
 
 
+def _reported(evaluate: Evaluate, report: Report) -> Evaluate:
+    """Return an expression whose faults are reported. With an inexact number it may still have a value: `coalesce`."""
+
+    def reported(message: JsonMessage, budget: Budget) -> Any:
+        try:
+            value = evaluate(message, budget)
+        except TooCostlyError as error:
+            value = report(error.text, TOO_COSTLY)
+        if budget.inexact is not None:
+            report(budget.inexact, INEXACT)
+            budget.inexact = None
+        return value
+
+    return reported
+
+
 def _decimal(value: Any) -> str | None:
-    """Return an integer as decimal text; one that exceeds the key length as a text that exceeds it, too."""
+    """Return an integer as decimal text; one that exceeds the key length as a text that exceeds it, too.
+
+    7.0 is the same JSON number as 7, and as an identity.
+    """
+    if type(value) is float:
+        value = None if is_inexact(value) else as_integer(value)
     if type(value) is not int:
         return None
     return str(value) if value.bit_length() <= MAX_KEY_BYTES * 4 else "9" * MAX_KEY_BYTES

@@ -1,10 +1,16 @@
-"""Bounded numbers: integers of 64 bits and finite floats, also parsed from text."""
+"""Bounded numbers: integers of 64 bits and finite floats, also parsed from text.
+
+A float of 2^53 or more is an integer that may be rounded: parsers of JSON return one for an integer of more than 64
+bits. Such a float is a quantity, never an identity, a text, or an exact integer.
+"""
 
 import re
 from typing import Any, Final
 
 MIN_INTEGER: Final = -(2**63)
 MAX_INTEGER: Final = 2**63 - 1
+MAX_UNSIGNED: Final = 2**64 - 1  # parsers of JSON are exact up to here
+MAX_EXACT_FLOAT: Final = 2**53  # floats represent all integers below it
 MAX_FLOAT: Final = 1.7976931348623157e308
 SAFE_DIGITS: Final = 19  # numbers with fewer digits fit into 64 bits
 MAX_NUMBER_CHARACTERS: Final = 64  # of a number in a text
@@ -21,8 +27,18 @@ def bounded_number(value: Any) -> int | float | None:
     return value if kind is float and -MAX_FLOAT <= value <= MAX_FLOAT else None
 
 
+def is_inexact(value: Any) -> bool:
+    """Whether a value is a float that may be a rounded integer, or is not finite."""
+    return type(value) is float and not -MAX_EXACT_FLOAT < value < MAX_EXACT_FLOAT
+
+
 def parse_number(text: str) -> int | float | None:
-    """Parse a number, ignoring surrounding white space; None if the text is no number or out of bounds.
+    """Parse a number like `read_number`; None if it is out of bounds."""
+    return bounded_number(read_number(text))
+
+
+def read_number(text: str) -> int | float | None:
+    """Parse a number of any size, ignoring surrounding white space; None if the text is no number.
 
     Accepts ASCII digits, a decimal point and an exponent: no separators, no `NaN`, no units.
     """
@@ -32,7 +48,7 @@ def parse_number(text: str) -> int | float | None:
     match = _NUMBER.fullmatch(text) if len(text) <= MAX_NUMBER_CHARACTERS else None
     if match is None:
         return None
-    return bounded_number(float(text) if any(match.groups()) else int(text))
+    return float(text) if any(match.groups()) else int(text)
 
 
 def as_integer(number: float) -> int | None:

@@ -159,6 +159,8 @@ def _number(value: Any) -> int | Decimal | None:
     if type(value) is int:
         return value
     if type(value) is str and len(value) <= MAX_CHARACTERS:
+        if value[4:5] == "-":
+            return None  # a date, which is the next format to try: cheaper than the expression
         text = value.strip()
         if text.isdigit() and text.isascii():
             return int(text)

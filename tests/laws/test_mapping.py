@@ -94,7 +94,7 @@ def is_bounded(value: Any) -> bool:
         return len(value.encode("utf-8", "surrogatepass")) <= MAX_TEXT_BYTES
     if isinstance(value, float):
         return value - value == 0
-    return not isinstance(value, int) or -(2**63) <= value < 2**63
+    return not isinstance(value, int) or -(2**63) <= value < 2**64
 
 
 @given(st.text(max_size=60) | WORDS, MESSAGES)

@@ -21,8 +21,8 @@ from app.rebuild.columnar.merge import Ordered, Stamps, Targets, Values, fold_co
 from projections.definitions.compiled_rules import NEVER, CompiledRules, forgotten_until
 from projections.definitions.rebuild_spec import Scope
 from projections.definitions.rules import Forgotten
-from projections.mapping.converters import MAX_EXACT_FLOAT
 from projections.mapping.mapper import ColumnarMapping, Mapper
+from projections.mapping.numbers import MAX_EXACT_FLOAT
 from projections.mapping.raw_messages import UNREADABLE, Raw, RawRecord, open_raw
 from projections.profiles.crdt import COUNTED
 from projections.profiles.partitioning import partition_of_key

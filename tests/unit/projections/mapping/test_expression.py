@@ -29,6 +29,9 @@ MESSAGE: dict[str, Any] = {
     "tags": ["a", "b"],
     "huge": 2**70,
     "most": 2**63 - 1,
+    "unsigned": 2**64 - 1,
+    "rounded": 8.943010123456789e20,
+    "nested": {"rounded": -(2.0**53)},
     "nan": float("nan"),
     "infinite": float("inf"),
     "long": "x" * (MAX_TEXT_BYTES + 1),
@@ -98,6 +101,12 @@ def value(text: str) -> Any:
         ("string(yes)", "true"),
         ("string(first)", "Ada"),
         ("most", 2**63 - 1),
+        ("most + 1", 2**63),
+        ("concat('sim-', unsigned)", "sim-18446744073709551615"),
+        ("number('12345678901234567891')", 12345678901234567891),
+        ("string(7.0)", "7"),
+        ("concat(16 / 4, '-', -0.0)", "4-0"),
+        ("string(9007199254740991.0)", "9007199254740991"),
         ("length(whole)", MAX_TEXT_BYTES // 2),
     ],
 )
@@ -111,7 +120,7 @@ def test_an_expression_has_a_value(text: str, expected: Any) -> None:
     "text",
     [
         "missing", "nothing", "address.missing", "first.inner", "missing.inner", "tags.a",
-        "1 / 0", "1 / (quantity - 4)", "price / 0.0", "most + 1", "0 - most - 2", "most * most", "1e308 * 10",
+        "1 / 0", "1 / (quantity - 4)", "price / 0.0", "unsigned + 1", "0 - most - 2", "most * most", "1e308 * 10",
         "huge", "huge == 1", "nan", "nan == nan and yes", "infinite", "infinite - infinite", "long", "wide",
         "1 + '1'", "'a' + 'b'", "yes + 1", "-first", "-missing", "not 1", "not missing",
         "1 < '2'", "yes < no", "missing < 1", "1 < missing", "tags < tags",
@@ -130,6 +139,37 @@ def test_an_expression_has_a_value(text: str, expected: Any) -> None:
 )  # fmt: skip
 def test_a_failing_expression_is_absent(text: str) -> None:
     assert value(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("huge", 2**70),
+        ("string(huge)", 2**70),
+        ("concat('sim-', rounded)", 8.943010123456789e20),
+        ("concat('sim-', string(rounded))", 8.943010123456789e20),
+        ("concat('sim-', nested.rounded)", -(2.0**53)),
+        ("string(-9007199254740992.0)", -9007199254740992.0),
+        ("string(9007199254740993 * 1.0)", 2.0**53),
+        ("integer(rounded)", 8.943010123456789e20),
+        ("integer('9007199254740993.0')", 2.0**53),
+        ("string(number('8.94301012345678901231e20'))", 8.94301012345678901231e20),
+        ("number('18446744073709551616')", 2**64),
+        ("unsigned * 10", (2**64 - 1) * 10),
+        ("-unsigned", 1 - 2**64),
+    ],
+)
+def test_a_number_that_is_not_exact_is_absent_and_noted(text: str, number: float) -> None:
+    budget = Budget()
+    assert compile_expression(text).evaluate(MESSAGE, budget) is None
+    assert budget.inexact == number
+
+
+@pytest.mark.parametrize("text", ["rounded + 1", "rounded > 5", "most / 2", "number('1e17')", "missing", "1 / 0"])
+def test_a_float_is_a_quantity_and_nothing_is_noted(text: str) -> None:
+    budget = Budget()
+    compile_expression(text).evaluate(MESSAGE, budget)
+    assert budget.inexact is None
 
 
 @pytest.mark.parametrize("text", ["no and missing", "missing and no", "no and 1", "not (yes or missing)"])

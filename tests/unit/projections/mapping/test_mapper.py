@@ -8,6 +8,7 @@ import pytest
 
 from projections.mapping.mapper import Mapper, make_mapper
 from projections.mapping.mapping import NO_IDENTITY, parse_identity, parse_mapping
+from projections.mapping.raw_messages import parse_message
 from tests.laws.json_values import deep
 
 IDENTITY = parse_identity({"kinds": [{"kind": "tail", "rank": 0}, {"kind": "email", "rank": 7}]})
@@ -88,6 +89,9 @@ def test_identities_of_unknown_kinds_are_ignored() -> None:
         ("a\nb", "00:tail:a\nb"),
         (0, "00:tail:0"),
         (-(2**64), f"00:tail:{-(2**64)}"),
+        (7.0, "00:tail:7"),
+        (-0.0, "00:tail:0"),
+        (9007199254740991.0, "00:tail:9007199254740991"),
         ("x" * 507, "00:tail:" + "x" * 507),
         ("é" * 253, "00:tail:" + "é" * 253),
     ],
@@ -105,7 +109,9 @@ def test_texts_and_integers_are_identities(value: Any, key: str) -> None:
         ("", None, ""),
         (" \t", None, ""),
         (True, "wrong_type", "True"),
-        (1.0, "wrong_type", "1.0"),
+        (1.5, "wrong_type", "1.5"),
+        (2.0**53, "inexact_number", "9007199254740992.0"),
+        (8.943010123456789e20, "inexact_number", "8.943010123456789e+20"),
         (["a"], "wrong_type", "a list of 1"),
         ({}, "wrong_type", "an object of 0"),
         ("x" * 508, "identity_too_long", repr("x" * 508)[:79] + "…"),
@@ -157,7 +163,7 @@ def value_of(rules: dict[str, Any], value: Any) -> tuple[Any, str]:
     return mapped[3][0], "".join(codes)
 
 
-WRONG, RANGE = "wrong_type", "out_of_range"
+WRONG, RANGE, INEXACT = "wrong_type", "out_of_range", "inexact_number"
 
 
 @pytest.mark.parametrize(
@@ -179,7 +185,11 @@ WRONG, RANGE = "wrong_type", "out_of_range"
         ("integer", 10**600, None, RANGE),
         ("integer", 7.0, 7, ""),
         ("integer", 7.5, None, WRONG),
-        ("integer", 2.0**63, None, WRONG),
+        ("integer", 2.0**63, None, INEXACT),
+        ("integer", -(2.0**53), None, INEXACT),
+        ("integer", "9007199254740993.0", None, INEXACT),
+        ("integer", "1e17", None, INEXACT),
+        ("integer", 9007199254740993, 9007199254740993, ""),
         ("integer", float("inf"), None, RANGE),
         ("integer", " 007 ", 7, ""),
         ("integer", "-7.0", -7, ""),
@@ -229,6 +239,8 @@ WRONG, RANGE = "wrong_type", "out_of_range"
         ("json", [float("nan")], None, RANGE),
         ("json", {"a": {"b": 2**63}}, None, RANGE),
         ("json", 10**600, None, RANGE),
+        ("json", {"sim": [8.943010123456789e20]}, None, INEXACT),
+        ("json", {"id": 9007199254740993}, {"id": 9007199254740993}, ""),
     ],
 )
 def test_values_are_converted_to_the_type_of_the_attribute(kind: str, value: Any, expected: Any, fault: str) -> None:
@@ -266,6 +278,56 @@ def test_values_of_a_union_are_bounded(value: str) -> None:
     for fits in (value[: len(value) // 2], "ä" * 300, True):
         rules = attribute("string" if type(fits) is str else "boolean", "union")
         assert value_of(rules, fits) == (fits, "")
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "expected", "fault"),
+    [
+        ("integer", 8.943010123456789e20, None, INEXACT),
+        ("number", 8.943010123456789e20, None, INEXACT),
+        ("number", "9007199254740993.0", None, INEXACT),
+        ("number", 9007199254740993, 9007199254740993, ""),
+        ("number", 7.0, 7, ""),
+        ("number", 7.5, 7.5, ""),
+    ],
+)
+def test_items_of_a_union_are_exact(kind: str, value: Any, expected: Any, fault: str) -> None:
+    assert value_of(attribute(kind, "union"), value) == (expected, fault)
+
+
+def test_long_numbers_are_separate_identities_or_reported() -> None:
+    sims = mapper(
+        attribute("string", expr="concat('sim-', iccid)"),
+        identities=[{"expr": "concat('sim-', iccid)", "kind": "tail"}, {"field": "mail", "kind": "email"}],
+    )
+    keys = [
+        mapped and (mapped[0], mapped[3])
+        for iccid in ("894301012345678901231", "894301012345678901232", "12345678901234567891", "7.0")
+        if (mapped := sims.map(parse_message(b'{"mail":"a","iccid":%b}' % iccid.encode()), DEFAULT_TIME)) or True
+    ]
+    assert keys == [
+        ("07:email:a", [None]),
+        ("07:email:a", [None]),
+        ("00:tail:sim-12345678901234567891", ["sim-12345678901234567891"]),
+        ("00:tail:sim-7", ["sim-7"]),
+    ]
+    example = "8.943010123456789e+20"
+    assert sims.drain_faults() == {
+        ("identity tail", INEXACT): [2, example, 0],
+        ("attribute x", INEXACT): [2, example, 0],
+    }
+
+
+def test_a_number_that_a_costly_expression_noted_is_reported_once() -> None:
+    rules = mapper(
+        {"name": "a", "expr": f"concat(string(x), {MANY_SPLITS})", "type": "string", "merge": "latest"},
+        attribute("string", expr="coalesce(string(x), 'none')"),
+        attribute("integer", expr="1") | {"name": "b"},
+    )
+    mapped = rules.map({"x": 1e20, "long": "xz" * 32_000}, DEFAULT_TIME)
+    assert mapped
+    assert mapped[3] == [None, "none", 1]
+    assert [*rules.drain_faults()] == [("attribute a", INEXACT), ("attribute x", INEXACT)]
 
 
 @pytest.mark.parametrize(
