@@ -80,6 +80,7 @@ class Limits:
     received: Callable[[int], None] = _ignore
     clock: Callable[[], float] = time.time  # seconds since 1970; the reference for future timestamps
     recurring: bool = False  # the job runs again: an incomplete record at the end can wait for the next pass
+    rereads: bool = False  # a source that was replaced is read from its beginning; otherwise it is an error
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,7 +152,9 @@ class Run:
         if self.job.job_id in self._context.hanging:
             raise RetryLater("still_hanging")
         await self.turn.acquire()
-        limits = replace(self._context.limits, recurring=self.job.cadence.kind != "once")
+        recurring = self.job.cadence.kind != "once"
+        is_new_pass = self.job.synced_at is not None and not self.job.pass_counts.read
+        limits = replace(self._context.limits, recurring=recurring, rereads=recurring or is_new_pass)
         batches: Any = partial(read, configuration, orjson.loads(self.job.cursor))
         self._reader = SourceReader(batches, limits, self._context.monotonic)
         try:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from typing import Final
 from connectors.contract import FixConfiguration, Limits, RestoreSource, RetryLater
 from connectors.kit.threads import in_thread
 
+MAX_COMPARED_BYTES: Final = 256 * 1024 * 1024  # of a file that grows; takes about half a second
+VERSION: Final = re.compile(r"(?P<inode>\d{1,20})-(?P<size>\d{1,20})-\d{1,20}", re.ASCII)
 OPEN_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
@@ -61,11 +64,18 @@ class LocalSource:
         return chunk
 
 
-async def open_local(source: str, limits: Limits, start: int) -> LocalSource:
-    """Open a file at byte `start`. Raise `FixConfiguration` if it is not readable."""
+async def open_local(source: str, limits: Limits, start: int, validator: str | None) -> LocalSource:
+    """Open a file at byte `start` if `validator` still matches its version, else at its beginning.
+
+    A large file that grew is opened at `start`, too: reading it again at every growth takes too long.
+
+    Raises:
+        FixConfiguration: it is not readable.
+
+    """
     opened: list[LocalSource] = []
     try:
-        await in_thread(lambda: opened.append(_open(source, limits, start)))
+        await in_thread(lambda: opened.append(_open(source, limits, start, validator)))
     except asyncio.CancelledError:
         for file in opened:  # the caller never receives it
             await file.close()
@@ -73,7 +83,7 @@ async def open_local(source: str, limits: Limits, start: int) -> LocalSource:
     return opened[0]
 
 
-def _open(source: str, limits: Limits, start: int) -> LocalSource:
+def _open(source: str, limits: Limits, start: int, validator: str | None) -> LocalSource:
     if not limits.file_roots:
         raise FixConfiguration("no_file_roots")
     if "\0" in source or ".." in Path(source).parts:
@@ -85,7 +95,24 @@ def _open(source: str, limits: Limits, start: int) -> LocalSource:
         os.close(descriptor)
         raise
     last_status = (status.st_size, status.st_mtime_ns)
-    return LocalSource(source, start, status.st_size, descriptor, start, last_status, limits.received)
+    if not _may_skip(start, validator, status):
+        start = 0
+    version = _version(status)
+    return LocalSource(source, start, status.st_size, descriptor, start, last_status, limits.received, version)
+
+
+def _version(status: os.stat_result) -> str:
+    return f"{status.st_ino}-{status.st_size}-{status.st_ctime_ns}"
+
+
+def _may_skip(start: int, validator: str | None, status: os.stat_result) -> bool:
+    """Whether the text before `start` need not be compared: the file is unchanged, or it is large and grew."""
+    if validator == _version(status):
+        return True
+    before = VERSION.fullmatch(validator or "")
+    if before is None or int(before["inode"]) != status.st_ino:
+        return False
+    return start > MAX_COMPARED_BYTES and int(before["size"]) < status.st_size
 
 
 def _regular_file_status(descriptor: int, source: str) -> os.stat_result:

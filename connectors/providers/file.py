@@ -55,8 +55,9 @@ def _job_types() -> tuple[JobType, ...]:
             name="import",
             kind="import",
             title="Import a file",
-            description="Imports the records of one file into a stream, and records appended to it later. A recurring "
-            "job skips an unterminated last line until the file has not changed for ten minutes.",
+            description="Imports the records of one file into a stream. When the job runs again, it reads the records "
+            "that were appended, and all of a file that was replaced. A recurring job skips an unterminated last line "
+            "until the file has not changed for ten minutes.",
             config=Config,
             check=check,
             read=read,
@@ -83,7 +84,7 @@ def _source_opener(source: str, limits: Limits) -> OpenSource:
     async def open_source(start: int, validator: str | None) -> Source:
         if _is_url(source):
             return await open_http(source, limits, start, validator)
-        return await open_local(source, limits, start)
+        return await open_local(source, limits, start, validator)
 
     return open_source
 

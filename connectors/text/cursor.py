@@ -26,12 +26,13 @@ class TextCursor(BaseModel):
     row: int = Field(default=0, ge=0, le=MAX_POSITION)
     head: Digest | None = None
     tail: Digest | None = None
+    checksum: int | None = Field(default=None, ge=0, lt=2**32)  # CRC-32 of all text before it
     fields: tuple[str, ...] | None = Field(default=None, strict=False)
     source_bytes: int = Field(default=0, ge=0, le=MAX_POSITION)  # raw bytes of the source already counted as read
     plain: bool = False  # the source is uncompressed UTF-8, so reading can start at an offset
     open: bool = False  # the last record ended at the end of the text, without a line end
     format: FormatName | None = None  # of the text, if it isn't the proposed one
-    validator: str | None = None  # the ETag or Last-Modified of an HTTP source
+    validator: str | None = None  # the version of the source, such as its ETag; equal only if nothing changed
 
     def to_json(self) -> Mapping[str, Any]:
         """Return the JSON object that is stored with the job."""
@@ -64,7 +65,7 @@ def _contradictions(cursor: TextCursor) -> Iterator[ConfigurationProblem]:
     if cursor.byte and not (cursor.head and cursor.tail):
         yield ConfigurationProblem("/byte", "cursor_without_digests", {})
     if not cursor.byte:
-        for name in ("row", "head", "tail", "source_bytes", "open"):
+        for name in ("row", "head", "tail", "checksum", "source_bytes", "open"):
             if getattr(cursor, name):
                 yield ConfigurationProblem(f"/{name}", "cursor_before_start", {"field": name})
     elif not 1 <= cursor.row <= cursor.byte:

@@ -1,8 +1,9 @@
-"""Detect changes to the text before a cursor, by digests of its first and its last 64 KiB."""
+"""Detect changes to the text before a cursor: digests of its first and its last 64 KiB, and a checksum of all of it."""
 
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final
+from zlib import crc32
 
 PREFIX_BYTES: Final = 64 * 1024
 DIGEST_BYTES: Final = 12
@@ -16,12 +17,14 @@ class Prefix:
     head: bytes = b""
     tail: bytes = b""
     head_digest: str = ""  # set if reading started after offset 0; then `head` stays empty
+    checksum: int = 0  # of the text from where reading started
 
     def advance(self, text: bytes) -> None:
         """Append `text` and advance the offset."""
         if not self.head_digest and len(self.head) < PREFIX_BYTES:
             self.head += text[: PREFIX_BYTES - len(self.head)]
         self.at += len(text)
+        self.checksum = crc32(text, self.checksum)
         self.tail = text[-PREFIX_BYTES:] if len(text) >= PREFIX_BYTES else (self.tail + text)[-PREFIX_BYTES:]
 
     def digests(self) -> tuple[str, str]:

@@ -6,6 +6,7 @@ A provider supplies a function that opens its source; this module converts the s
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import replace
 from typing import Final, Protocol
 from zoneinfo import ZoneInfo
@@ -73,8 +74,27 @@ OpenSource = Callable[[int, str | None], Awaitable[Source]]  # at this offset, i
 async def read_text(
     config: TextConfig, path: str, cursor: TextCursor, limits: Limits, open_source: OpenSource
 ) -> AsyncGenerator[Batch, None]:
-    """Read the source from `cursor` to its end. The extensions of `path` select format and compression."""
-    can_seek = cursor.plain and cursor.byte >= 2 * PREFIX_BYTES and is_utf8(config.encoding)
+    """Read the source from `cursor` to its end. The extensions of `path` select format and compression.
+
+    With `limits.rereads`, a source whose text before `cursor` changed is read from its beginning.
+    """
+    try:
+        async with aclosing(_read_from(config, path, cursor, limits, open_source)) as batches:
+            async for batch in batches:
+                yield batch
+    except FixConfiguration as error:
+        if error.code != "source_changed" or not limits.rereads:
+            raise
+        async with aclosing(_read_from(config, path, START, limits, open_source)) as batches:
+            async for batch in batches:
+                yield batch
+
+
+async def _read_from(
+    config: TextConfig, path: str, cursor: TextCursor, limits: Limits, open_source: OpenSource
+) -> AsyncGenerator[Batch, None]:
+    is_plain = cursor.plain and is_utf8(config.encoding)
+    can_seek = is_plain and cursor.byte >= 2 * PREFIX_BYTES and cursor.checksum is not None
     source = await open_source(cursor.byte - PREFIX_BYTES if can_seek else 0, cursor.validator)
     try:
         reader = await _start_reading(config, path, cursor, limits, source)

@@ -149,8 +149,8 @@ class TextReader:
             text = text[self._unverified :]
             self._prefix.advance(skipped)
             self._unverified -= len(skipped)
-            if not self._unverified and self._prefix.digests() != (self._cursor.head, self._cursor.tail):
-                raise FixConfiguration("source_changed")
+            if not self._unverified:
+                self._verify()
         if self._text_ended and self._unverified:
             raise FixConfiguration("source_changed")
         if self._array_ended and text.strip():
@@ -158,6 +158,14 @@ class TextReader:
         if text and not self._array_ended:
             self._chunks.append(text)
             self._buffered += len(text)
+
+    def _verify(self) -> None:
+        """Fail if the text before the cursor changed. The checksum needs all of it: it goes on from the cursor's."""
+        cursor, prefix = self._cursor, self._prefix
+        if prefix.head_digest:
+            prefix.checksum = cursor.checksum or 0
+        if prefix.digests() != (cursor.head, cursor.tail) or cursor.checksum not in {None, prefix.checksum}:
+            raise FixConfiguration("source_changed")
 
     def _parse(self) -> None:
         text = b"".join(self._chunks)
@@ -262,6 +270,7 @@ class TextReader:
             row=self._row,
             head=head,
             tail=tail,
+            checksum=self._prefix.checksum,
             fields=tuple(fields) if fields else None,
             source_bytes=max(self._raw_offset, self._cursor.source_bytes),
             plain=self._plan.utf8 and self._decoder.plain,

@@ -23,13 +23,13 @@ def root(tmp_path: Path) -> Path:
 
 async def rejection(source: str, *roots: Path) -> str:
     with pytest.raises(FixConfiguration) as error:
-        await open_local(source, Limits(file_roots=roots), 0)
+        await open_local(source, Limits(file_roots=roots), 0, None)
     return error.value.code
 
 
 async def test_a_file_is_opened_by_relative_or_absolute_path(root: Path) -> None:
     for source in ("inner/a.csv", str(root / "inner" / "a.csv"), "inner/./a.csv"):
-        opened = await open_local(source, Limits(file_roots=(root.parent / "gone", root)), 0)
+        opened = await open_local(source, Limits(file_roots=(root.parent / "gone", root)), 0, None)
         assert await opened.read(100) == b"a,b\n1,2\n"
         assert await opened.read(100) == b""
         await opened.close()
@@ -45,7 +45,7 @@ async def test_paths_outside_reveal_nothing(root: Path) -> None:
 async def test_messages_explain_how_to_allow_a_directory_without_listing_them(root: Path) -> None:
     for source, roots in (("gone.csv", (root,)), ("/etc/passwd", (root,)), ("a.csv", ())):
         with pytest.raises(FixConfiguration) as error:
-            await open_local(source, Limits(file_roots=roots), 0)
+            await open_local(source, Limits(file_roots=roots), 0, None)
         assert "`entrepot up --files DIRECTORY` or ENTREPOT_FILE_ROOTS" in sentence_of(error.value)
         assert str(root) not in sentence_of(error.value)
 
@@ -58,7 +58,7 @@ async def test_symbolic_links_must_stay_inside(root: Path) -> None:
     assert await rejection("out.csv", root) == "forbidden_path"
     assert await rejection("outdir/secret.csv", root) == "forbidden_path"
     assert await rejection("round.csv", root) in {"unreadable", "file_not_found"}
-    await (await open_local("in.csv", Limits(file_roots=(root,)), 0)).close()
+    await (await open_local("in.csv", Limits(file_roots=(root,)), 0, None)).close()
 
 
 async def test_only_regular_files_are_opened_and_a_pipe_does_not_block(root: Path) -> None:
@@ -77,7 +77,7 @@ async def test_the_code_names_the_problem(root: Path) -> None:
 
 async def test_appending_is_allowed_during_reading_and_changes_are_retried(root: Path) -> None:
     path = root / "inner" / "a.csv"
-    opened = await open_local("inner/a.csv", Limits(file_roots=(root,)), 0)
+    opened = await open_local("inner/a.csv", Limits(file_roots=(root,)), 0, None)
     assert await opened.read(4) == b"a,b\n"
     with path.open("a") as file:
         file.write("3,4\n")
@@ -95,7 +95,7 @@ def descriptors() -> int:
 @pytest.mark.parametrize("iterations", range(4))  # of the event loop; an open needs more
 async def test_a_cancelled_open_leaks_no_descriptor(root: Path, iterations: int) -> None:
     before = descriptors()
-    opening = asyncio.create_task(open_local("inner/a.csv", Limits(file_roots=(root,)), 0))
+    opening = asyncio.create_task(open_local("inner/a.csv", Limits(file_roots=(root,)), 0, None))
     for _ in range(iterations):
         await asyncio.sleep(0)
     opening.cancel()
