@@ -41,7 +41,7 @@ from app.records.encoding import encoded
 from app.store.data_plane import PlaneStore
 from projections.definitions.compiled_rules import identity_of
 from projections.definitions.forgetting import MAX_KEYS, MAX_PERSON_KEYS, Forgetting
-from projections.definitions.rules import key_hash
+from projections.definitions.rules import key_hash, key_hashes
 from projections.profiles.identity_node import Node
 from projections.profiles.partitioning import partition_of_key
 from projections.profiles.profile_view import shown_key
@@ -292,7 +292,8 @@ class ForgettingWorker:
                 continue
             by_hash = _by_hash(person.keys)
             self._keys |= by_hash
-            extension = _extension(record.forgetting, person, by_hash.keys() - hashes, self._clock())
+            names = frozenset[str]().union(*(key_hashes(shown_key(key)) for key in person.keys))
+            extension = _extension(record.forgetting, person, names - hashes, self._clock())
             if extension is None:
                 complete.append((record, sorted(key for name, key in by_hash.items() if name in hashes)))
             else:

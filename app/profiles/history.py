@@ -63,6 +63,7 @@ class SourceMessage:
     links: Sequence[str]
     values: Sequence[Any]
     columns: tuple[str, ...]
+    blocked: Sequence[tuple[str, str]]  # kind and folded value of identities that were ignored
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +173,7 @@ class ProfileHistory:
             unmapped = list(group)
             lines = [(message.raw.line, message.raw.at) for message in unmapped]
             sample = await call(map_messages, source, lines)
-            for message, result in zip(unmapped, sample.results, strict=True):
+            for message, result, blocked in zip(unmapped, sample.results, sample.blocked, strict=True):
                 if result is None or isinstance(result, UnreadableMessageError):
                     continue
                 key, links, at, values = result
@@ -181,7 +182,7 @@ class ProfileHistory:
                 messages.append(
                     SourceMessage(
                         message.reference, source.stream, message.job_id, message.raw, at, key, links, values,
-                        sample.columns,
+                        sample.columns, blocked,
                     )
                 )  # fmt: skip
         return messages

@@ -5,7 +5,7 @@ from typing import Final
 
 import orjson
 
-from projections.definitions.rules import Forgotten, Rules, key_hash
+from projections.definitions.rules import Forgotten, Rules, key_hashes
 from projections.mapping.evaluation import MappingSource
 from projections.mapping.mapper import Mapper, make_mapper
 from projections.mapping.mapping import NO_IDENTITY, IdentityRules, parse_identity, parse_mapping
@@ -57,6 +57,9 @@ def is_forgotten(forgotten: Forgotten, keys: Iterable[str], at: int) -> bool:
 
 
 def forgotten_until(forgotten: Forgotten, keys: Iterable[str]) -> int:
-    """Return the time up to which a person with these keys is forgotten, in microseconds since 1970; else `NEVER`."""
-    times = (forgotten.get(key_hash(shown_key(key))) for key in keys)
+    """Return the time up to which a person with these keys is forgotten, in microseconds since 1970; else `NEVER`.
+
+    A key of a kind that is exact now may have been forgotten in its normal form.
+    """
+    times = (forgotten.get(name) for key in keys for name in key_hashes(shown_key(key)))
     return max((micros(time) for time in times if time is not None), default=NEVER)

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Final, assert_never
 
 from projections.definitions.rebuild_spec import EVERYTHING, RebuildSpec, Scope, VersionedBody, parse_spec
+from projections.identities.normal_form import spellings
 from projections.mapping.body_parser import InvalidRulesError
 from schemas.definitions import (
     IDENTITY,
@@ -98,6 +99,11 @@ NO_RULES: Final = Rules()
 def key_hash(key: str) -> str:
     """Return the SHA-256 of an identity key (`kind:value`), which represents it in the topics of definitions."""
     return sha256(key.encode()).hexdigest()
+
+
+def key_hashes(key: str) -> frozenset[str]:
+    """Return the hashes of an identity key in all its spellings."""
+    return frozenset(map(key_hash, spellings(key)))
 
 
 def evolve_rules(rules: Rules, event: DefinitionEvent) -> Rules:

@@ -44,6 +44,16 @@ def email_form(text: str) -> str | None:
     return text if _ADDRESS.fullmatch(text) else None
 
 
+def spellings(key: str) -> frozenset[str]:
+    """Return an identity `kind:value` in each normal form that needs no further rules: as it is, as text, as address.
+
+    Whoever is forgotten by one of them stays so when the kind gets another format.
+    """
+    kind, _, value = key.partition(":")
+    address = email_form(value) if "@" in value else None
+    return frozenset(f"{kind}:{form}" for form in (value, text_form(value), address) if form is not None)
+
+
 def normal_form_of(form: str, region: str) -> Callable[[str], str | None]:
     """Return the function that brings a value into the normal form of a format; None for an invalid value."""
     match form:

@@ -10,7 +10,7 @@ from app.api.routing.responses import View
 from app.definitions.rebuild_catalog import RebuildRecord
 from app.rebuild.progress import RebuildPhase, RebuildProgress
 from projections.definitions.rebuild_spec import Scope
-from projections.definitions.rules import Forgotten, key_hash
+from projections.definitions.rules import Forgotten, key_hashes
 from projections.definitions.spec_summary import spec_in_words
 from schemas.definitions import IDENTITY, REBUILD, stream_of
 from schemas.instants import moment
@@ -174,7 +174,7 @@ def _report(text: str, forgotten: Forgotten) -> ReportView | None:
         return None
 
     def is_forgotten(sample: Any) -> bool:
-        moments = (forgotten.get(key_hash(identity)) for identity in _identities(sample))
+        moments = (forgotten.get(name) for identity in _identities(sample) for name in key_hashes(identity))
         return any(at is not None and at >= report.compared_at for at in moments)
 
     kept = {

@@ -18,7 +18,7 @@ from app.api.routing.commands import AcceptedCommand
 from app.api.routing.responses import View, respond
 from app.api.routing.routes import IDEMPOTENCY_KEY, PREFER, Query, RequestContext, ResponseSpec, Routes
 from app.definitions.forgetting_catalog import ForgettingCatalog, ForgettingRecord
-from projections.definitions.rules import key_hash
+from projections.definitions.rules import key_hash, key_hashes
 from projections.profiles.profile_view import shown_key
 from schemas.definitions import FORGETTING, ForgetPerson
 
@@ -34,7 +34,7 @@ class ForgettingItem(View):
     requested_at: datetime
     requested_by: str
     forgotten_at: datetime | None
-    identities: int
+    identities: Annotated[int, Field(description="of types with the format `exact`, also their normal forms")]
     profiles: Annotated[int, Field(description="profiles with data of the person")]
     complete: Annotated[
         bool,
@@ -132,7 +132,7 @@ def _command(call: RequestContext[Any, Any], identity: str) -> ForgetPerson:
     if key is not None:
         forgetting_id = uuid5(KEYS, f"{call.caller.token_id}\n{key}")
         fields |= {"definition_id": f"{FORGETTING}{forgetting_id}", "command_id": str(uuid5(forgetting_id, name))}
-    return ForgetPerson(**fields, key_hashes=(name,), at=fields["issued_at"])
+    return ForgetPerson(**fields, key_hashes=tuple(sorted(key_hashes(identity))), at=fields["issued_at"])
 
 
 def _under_way(call: RequestContext[Any, Any], forgetting_id: str) -> web.Response:

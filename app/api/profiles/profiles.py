@@ -104,19 +104,23 @@ def requested_key(call: RequestContext[Any, Any], reader: GenerationReader) -> s
     """Return the ranked key in the path.
 
     Raises:
-        ApiProblem: 422 for a malformed identity, 404 for an unknown identity type.
+        ApiProblem: 422 for a malformed identity, 404 for an unknown identity type or a value that it cannot have.
 
     """
     identity = call.path("key")
     kind, colon, value = identity.partition(":")
-    ranks = identity_of(call.api.rules.of(reader.generation)).ranks()
+    rules = identity_of(call.api.rules.of(reader.generation))
+    ranks = rules.ranks()
     if not colon or not value:
         message = "expected `kind:value`, such as email:ada@example.com"
         raise invalid([FieldError("/key", "bad_identity", message)])
     if kind not in ranks:
         kinds = ", ".join(sorted(ranks)) or "none"
         raise not_found("profile", identity, f"; identity types: {kinds}")
-    return ranked_key(identity, ranks)
+    normal = rules.value_rules()[kind].normal_form(value)
+    if normal is None:
+        raise not_found("profile", identity, f"; {value!r} is not a valid {kind}")
+    return ranked_key(f"{kind}:{normal}", ranks)
 
 
 async def _profile_root(reader: GenerationReader, key: str) -> Node:

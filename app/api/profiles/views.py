@@ -55,6 +55,7 @@ class MessageView(View):
     job_id: str | None
     timestamp: datetime
     identities: list[str]
+    blocked: Annotated[list[str], Field(description="identities that were ignored, as their value is blocked")]
     rules_offset: Annotated[int, Field(description="version of its rules: the next offset in definitions.events")]
     message: Annotated[Any, WithJsonSchema({"type": "object"})]  # as it was sent: parsing it would only cost time
 
@@ -123,4 +124,5 @@ def message_view(message: SourceMessage) -> MessageView:
         job_id=message.job_id or None,
         timestamp=moment(message.at),
         identities=[shown_key(key) for key in (message.key, *message.links)],
+        blocked=[f"{kind}:{value}" for kind, value in message.blocked],
     )

@@ -88,6 +88,7 @@ async def profile_explain(session: Session, key: str, limit: int) -> None:
                 "stream": message["stream"],
                 "job": message["job_id"] or "",
                 "identities": ", ".join(message["identities"]),
+                "blocked": ", ".join(message["blocked"]),
                 "location": f"{message['topic']}/{message['partition']} at offset {message['offset']}",
                 "rule version": f"definitions.events at offset {message['rules_offset']}",
                 "payload": serialized(message["message"], "line"),

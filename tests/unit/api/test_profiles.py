@@ -150,6 +150,39 @@ async def test_a_profile_is_found_by_every_identity_and_explained(
     assert (too_many.status, too_many.body["code"]) == (422, "too_many_messages")
 
 
+NIL = "00000000-0000-0000-0000-000000000000"
+PLACEHOLDERS = ("null", "undefined", "N/A", "[object Object]", "0", "None", NIL, "\u200b-")
+
+
+@pytest.mark.usefixtures("plane", "rules")
+async def test_placeholders_link_nobody(client: Client) -> None:
+    await send(client, *({"email": value, "cookie": f"c{n}"} for n, value in enumerate(PLACEHOLDERS * 2)))
+    for number, value in enumerate(PLACEHOLDERS):
+        shown = await profile(client, f"cookie:c{number}", lambda item: True)
+        assert shown["identities"] == [f"cookie:c{number}"], value
+    explained = await client.get(path("cookie:c2", "/explain"))
+    assert [message["blocked"] for message in explained["messages"]] == [["email:n/a"]]
+    async with asyncio.timeout(10):
+        while len((stream := await client.get("/v2/stream/visits"))["blocked"]) < len(PLACEHOLDERS) - 1:
+            await asyncio.sleep(0.01)
+    assert {"kind": "email", "value": "0", "count": 4} in stream["blocked"]
+    metrics = (await client.ask("GET", "/metrics")).body.decode()
+    assert f'entrepot_blocked_identities{{kind="email",lane="realtime"}} {2 * len(PLACEHOLDERS)}.0' in metrics
+
+
+@pytest.mark.usefixtures("plane", "rules", "quick")
+async def test_a_profile_is_found_by_every_spelling(client: Client) -> None:
+    await send(client, {"email": "Zoe\u0308@Example.com\u200b", "cookie": "z1", "when": "2026-01-01T10:00:00Z"})
+    spelled = "email: ZO\u00cb@EXAMPLE.com"
+    shown = await profile(client, spelled, lambda item: True)
+    assert shown["identities"] == ["email:zo\u00eb@example.com", "cookie:z1"]
+    refused = await client.ask("GET", path("email:zoe"))
+    assert (refused.status, refused.body["code"]) == (404, "no_such_profile")
+    assert "not a valid email" in refused.body["detail"]
+    assert (await client.ask("DELETE", path(spelled))).data["identities"] == 2
+    assert (await client.ask("GET", path("cookie:z1"))).status == 404
+
+
 @pytest.mark.usefixtures("plane", "rules", "quick")
 async def test_a_forgotten_person_returns_only_with_new_messages(client: Client) -> None:
     await send(client, {"email": "eve@example.com", "cookie": "e1", "city": "Linz", "when": "2026-01-01T10:00:00Z"})

@@ -32,6 +32,7 @@ PROFILE = {
 MESSAGE = {
     "topic": "messages.realtime", "partition": 2, "offset": 40, "message_id": SAID["message_id"], "stream": "visits",
     "job_id": None, "timestamp": AT, "identities": [HOSTILE, "cookie:c1"], "rules_offset": 7,
+    "blocked": ["phone:n/a"],
     "message": {"cookie": "c1", "city": "Vienna"},
 }  # fmt: skip
 ID = "8d2f6a4e-0000-4000-8000-000000000000"
@@ -115,6 +116,7 @@ async def test_a_profile_explained(capsys: pytest.CaptureFixture[str]) -> None:
     rows = [re.split(r"  +", line) for line in capsys.readouterr().out.splitlines()]
     assert ["location", "messages.realtime/2 at offset 40"] in rows
     assert ["rule version", "definitions.events at offset 7"] in rows
+    assert ["blocked", "phone:n/a"] in rows
     assert ["payload", '{"cookie":"c1","city":"Vienna"}'] in rows
     await asked(profile_explain, "json", limit=5)
     assert yaml.safe_load(capsys.readouterr().out)["messages"] == [MESSAGE, MESSAGE]

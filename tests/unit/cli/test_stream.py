@@ -25,6 +25,7 @@ LANES = [{"stream": "flights", "lane": lane, "count": 2_699, "bytes": 1} for lan
 STREAM = {
     "stream": "flights", "count": 5_398, "bytes": 2, "last_message_at": AT, "last_arrival_at": AT, "lanes": LANES,
     "sampled": 54, "fields": FIELDS, "more_fields": 93_000,
+    "blocked": [{"kind": "email", "value": "n/a", "count": 12_000}],
 }  # fmt: skip
 MAPPING = {"identities": [{"field": HOSTILE, "kind": "odd"}], "attributes": [], "timestamp": None}
 SUGGESTION = {
@@ -58,6 +59,7 @@ async def test_a_stream_and_its_fields(capsys: pytest.CaptureFixture[str]) -> No
     assert table[2][1:5] == ["1 %", "integer, string, array", "timestamp, integer, email", "4,500,000"]
     assert table[2][5] == "0.5 to 1,400, 2 to 6 characters"
     assert table[3][:4] == [r"odd name: [\x1b[31m", "100 %", "boolean", "0"]
+    assert table[-1] == ["email:n/a", "12,000"]
     await asked(stream_show, "yaml")
     assert yaml.safe_load(capsys.readouterr().out) == STREAM
 

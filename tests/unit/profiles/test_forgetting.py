@@ -243,7 +243,7 @@ async def test_a_crash_at_any_step_leaves_nothing_half_done(rig: Rig) -> None:
     for step in count():
         has_crashed = False
         for after in (False, True):
-            name = f"{step}-{after}"
+            name = f"{step}-{after}".lower()
             email, *cookies = person(name)
             for cookie in cookies:
                 await rig.send(email, cookie)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from projections.definitions.compiled_rules import NEVER, CompiledRules, forgotten_until, is_forgotten, source_of
 from projections.definitions.rebuild_spec import VersionedBody
-from projections.definitions.rules import NO_RULES, Forgotten, key_hash
+from projections.definitions.rules import NO_RULES, Forgotten, key_hash, key_hashes
 from projections.mapping.evaluation import map_messages
 from schemas.instants import micros
 
@@ -55,3 +55,13 @@ def test_the_latest_forgetting_of_any_key_counts() -> None:
     assert forgotten_until(forgotten, ["00:email:b", "00:email:a", "00:email:c"]) == micros(NOW)
     assert forgotten_until(forgotten, ["00:email:c"]) == NEVER
     assert forgotten_until(forgotten, []) == NEVER
+
+
+def test_the_forgotten_stay_forgotten_when_their_kind_gets_another_format() -> None:
+    exact = Forgotten().including(key_hashes("email:Zo\u00eb@Example.com"), NOW)
+    normal = Forgotten().including(key_hashes("email:zo\u00eb@example.com"), NOW)
+    assert is_forgotten(exact, ["00:email:zo\u00eb@example.com"], micros(NOW)), "lanes use normal forms now"
+    assert is_forgotten(normal, ["00:email:Zoe\u0308@Example.com"], micros(NOW)), "lanes use exact values again"
+    assert not is_forgotten(normal, ["00:email:zoe@example.com"], micros(NOW))
+    assert is_forgotten(Forgotten().including(key_hashes("tail:n1"), NOW), ["00:tail:n\u200b1"], micros(NOW))
+    assert not is_forgotten(Forgotten().including(key_hashes("tail:n1"), NOW), ["00:tail:N1"], micros(NOW))
