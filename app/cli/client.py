@@ -22,7 +22,6 @@ CODES: Final = {
     400: REFUSED,
     401: REFUSED,
     403: REFUSED,
-    404: NOT_FOUND,
     409: CONFLICT,
     412: CONFLICT,
     422: REFUSED,
@@ -45,6 +44,14 @@ class UnavailableError(CommandError):
         self.retry_after = (
             float(retry_after) if retry_after and retry_after.isascii() and retry_after.isdigit() else None
         )
+
+
+class MissingError(CommandError):
+    """The API has nothing at `path`: status 404."""
+
+    def __init__(self, message: str, path: str) -> None:
+        super().__init__(message, NOT_FOUND)
+        self.path = path
 
 
 class ApiClient:
@@ -142,6 +149,8 @@ class ApiClient:
             raise CommandError(f"{redact_value(self.url)}{path} did not return JSON; check --url") from error
         if response.status == 503:
             raise UnavailableError(content, response.headers.get("Retry-After"))
+        if response.status == 404:
+            raise MissingError(problem_text(404, content), path)
         if response.status >= 400:
             raise CommandError(problem_text(response.status, content), CODES.get(response.status, ERROR))
         return content if isinstance(content, dict) else {"data": content}

@@ -8,10 +8,27 @@ from typing import Final
 import click
 from typing_extensions import override
 
+from app.cli.names import did_you_mean
+
 MAX_HELP_CHARACTERS: Final = 1000  # longer than any first sentence
 
 
-class FullHelpGroup(click.Group):
+class SuggestingGroup(click.Group):
+    """A group that suggests a similar command for an unknown one."""
+
+    @override
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command of the first argument."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            error.message = error.message.removesuffix(".") + did_you_mean(args[0], self.list_commands(ctx))
+            raise
+
+
+class FullHelpGroup(SuggestingGroup):
     """A group that lists commands with their whole first sentence, wrapped if needed."""
 
     @override
@@ -35,7 +52,7 @@ class Lazy:
     help: str
 
 
-class LazyGroup(click.Group):
+class LazyGroup(SuggestingGroup):
     """Commands in the order declared, imported on use."""
 
     lazy: Mapping[str, Lazy] = {}

@@ -12,7 +12,9 @@ import click
 from app.sentences.escapes import escaped, escaped_json
 from schemas.names import is_safe_text
 
-OutputFormat = Literal["table", "json", "yaml"]
+OutputFormat = Literal["table", "json", "yaml", "name"]
+NO_HEADERS: Final = "app.cli.no_headers"  # in the context of a command
+NAME_KEYS: Final = ("name", "stream", "lane", "file", "id")  # the first that an item has is its name
 GAP: Final = 2
 MIN_COLUMN_WIDTH: Final = 8
 MIN_TEXT_WIDTH: Final = 20
@@ -49,12 +51,14 @@ def show(
     """Print rows (by default the data itself) as a table, or the data as JSON or YAML."""
     if output == "table":
         print_table(data if rows is None else rows, columns)
-    else:
-        click.echo(serialized(data, output))
+    elif text := serialized(data, output):
+        click.echo(text)
 
 
-def serialized(data: Any, output: Literal["json", "yaml", "line"]) -> str:
-    """Return data as JSON, as YAML, or as JSON on one line. On a terminal, unsafe characters are escaped."""
+def serialized(data: Any, output: Literal["json", "yaml", "line", "name"]) -> str:
+    """Return data as JSON, as YAML, as JSON on one line, or its names. On a terminal, unsafe characters are escaped."""
+    if output == "name":
+        return "\n".join(_names(data))
     if output == "yaml":
         import yaml  # noqa: PLC0415  # not needed for tables
 
@@ -66,6 +70,13 @@ def serialized(data: Any, output: Literal["json", "yaml", "line"]) -> str:
 
     text = orjson.dumps(data, option=orjson.OPT_INDENT_2 if output == "json" else None).decode()
     return escaped_json(text) if on_terminal() else text
+
+
+def _names(data: Any) -> list[str]:
+    """Return the names of items, one a line and each once."""
+    items = data if isinstance(data, list) else [data]
+    names = (next((str(item[key]) for key in NAME_KEYS if item.get(key)), "") for item in items)
+    return list(dict.fromkeys(escaped(name) for name in names if name))
 
 
 def on_terminal() -> bool:
@@ -83,7 +94,14 @@ def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) ->
     cells = [[cell(column.value(row)) for column in columns] for row in rows]
     widths = fitted(columns, cells, console.width)
     kept = [index for index, width in enumerate(widths) if width]
-    grid = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="dim", show_edge=False)
+    grid = Table(
+        box=None,
+        pad_edge=False,
+        padding=(0, GAP, 0, 0),
+        header_style="dim",
+        show_edge=False,
+        show_header=_has_headers(),
+    )
     for index in kept:
         column = columns[index]
         grid.add_column(
@@ -102,6 +120,11 @@ def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) ->
     with console.capture() as captured:
         console.print(grid)
     click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
+
+
+def _has_headers() -> bool:
+    context = click.get_current_context(silent=True)
+    return context is None or not context.meta.get(NO_HEADERS)
 
 
 def fitted(columns: Sequence[Column], cells: Sequence[Sequence[str]], room: int) -> list[int]:

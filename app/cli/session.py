@@ -10,9 +10,10 @@ from typing import Any, Final
 import click
 from click.core import ParameterSource
 
-from app.cli.client import ApiClient, connected
-from app.cli.discovery import find
-from app.cli.output import OutputFormat, serialized
+from app.cli.client import ApiClient, MissingError, connected
+from app.cli.discovery import Endpoint, find
+from app.cli.names import suggestion
+from app.cli.output import NO_HEADERS, OutputFormat, on_terminal, serialized
 from app.sentences.escapes import escaped
 from connectors.redaction import redact_value
 
@@ -22,6 +23,7 @@ TOKEN: Final = click.option(
     envvar="ENTREPOT_TOKEN",
     help="Access token (prefer ENTREPOT_TOKEN, which keeps it out of the process list).",
 )
+WATCH_INTERVAL_SECONDS: Final = 2.0
 RUNNING: Final = click.option(
     "--data-dir",
     envvar="ENTREPOT_DATA_DIR",
@@ -34,8 +36,13 @@ OPTIONS: Final = (
     TOKEN,
     RUNNING,
     click.option(
-        "-o", "--output", type=click.Choice(["table", "json", "yaml"]), default="table", help="Output format."
+        "-o",
+        "--output",
+        type=click.Choice(["table", "json", "yaml", "name"]),
+        default="table",
+        help="Output format; `name`: only the names, one a line.",
     ),
+    click.option("--no-headers", is_flag=True, help="Print tables without their headers."),
 )
 
 
@@ -54,29 +61,63 @@ class Session:
         return True
 
 
-def unless_overridden(url: str | None, token: str | None) -> tuple[str | None, str | None]:
+def watchable(command: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., Coroutine[Any, Any, None]]:
+    """Add `--watch`, which repeats a command that reads."""
+
+    @click.option("--watch", is_flag=True, help="Repeat every two seconds, until Ctrl-C.")
+    @wraps(command)
+    async def run(session: Session, *, watch: bool = False, **arguments: Any) -> None:
+        await command(session, **arguments)
+        while watch:
+            await asyncio.sleep(WATCH_INTERVAL_SECONDS)
+            if on_terminal():
+                click.clear()
+            await command(session, **arguments)
+
+    return run
+
+
+def unless_overridden(context: click.Context) -> tuple[str | None, str | None]:
     """Return the URL and the token, without those of the environment if the command line names a data directory.
 
     They may belong to another cluster.
     """
-    source = click.get_current_context().get_parameter_source
+    url, token, source = context.params.get("url"), context.params.get("token"), context.get_parameter_source
     if source("data_dir") is not ParameterSource.COMMANDLINE or source("url") is not ParameterSource.ENVIRONMENT:
         return url, token
     return None, None if source("token") is ParameterSource.ENVIRONMENT else token
+
+
+def endpoint_of(context: click.Context) -> Endpoint:
+    """Return the API that the options of a command name.
+
+    Raises:
+        CommandError: they name a data directory in which none is running.
+
+    """
+    return find(*unless_overridden(context), context.params.get("data_dir") or Path("data"))
 
 
 def api_command(command: Callable[..., Coroutine[Any, Any, int | None]]) -> Callable[..., None]:
     """Turn `async def command(session, …)` into a click callback with the shared options."""
 
     @wraps(command)
-    def run(url: str | None, token: str | None, data_dir: Path, output: OutputFormat, **arguments: Any) -> None:
+    def run(output: OutputFormat, **arguments: Any) -> None:
+        context = click.get_current_context()
+        context.meta[NO_HEADERS] = arguments.pop("no_headers")
+        arguments = {name: value for name, value in arguments.items() if name not in {"url", "token", "data_dir"}}
+
         async def run_command() -> int | None:
-            endpoint = find(*unless_overridden(url, token), data_dir)
+            endpoint = endpoint_of(context)
             if output == "table":
                 where = f"Entrepot at {redact_value(endpoint.url)}{endpoint.origin}"
                 click.echo(click.style(escaped(where), dim=True), err=True)
             async with connected(endpoint.url, endpoint.token) as api:
-                return await command(Session(api, output), **arguments)
+                try:
+                    return await command(Session(api, output), **arguments)
+                except MissingError as error:
+                    error.message += await suggestion(api, error.path)
+                    raise
 
         if code := asyncio.run(run_command()):
             raise click.exceptions.Exit(code)

@@ -8,6 +8,7 @@ import click
 from app.cli.client import Value
 from app.cli.data.collect import NDJSON, TYPES, UploadFile, upload_file
 from app.cli.lazy import FullHelpGroup
+from app.cli.names import complete_streams
 from app.cli.output import hanging
 from app.cli.param_types import PAST, TIME_FORMATS
 from app.cli.session import Session, api_command
@@ -22,7 +23,7 @@ def backfill() -> None:
 
 
 @backfill.command("preview")
-@click.argument("stream")
+@click.argument("stream", shell_complete=complete_streams)
 @click.argument("file", required=False)
 @click.option("--messages", type=click.IntRange(1), help="Total number of messages.")
 @click.option("--since", type=PAST, metavar="TIME", help=f"Event time of the oldest message: {TIME_FORMATS}")

@@ -15,6 +15,7 @@ from app.cli.client import Value
 from app.cli.exits import TOO_MANY_REJECTED, UNAVAILABLE, CommandError
 from app.cli.job.ingest import wait_ingested
 from app.cli.job.wait import MAX_REJECTED, TIMEOUT, RejectLimit, print_reject_summary
+from app.cli.names import complete_streams
 from app.cli.output import Column, show
 from app.cli.progress import bar
 from app.cli.session import Session, api_command
@@ -68,7 +69,7 @@ class UploadFile:
 
 
 @click.command()
-@click.argument("stream")
+@click.argument("stream", shell_complete=complete_streams)
 @click.argument("files", nargs=-1, required=True)
 @click.option(
     "--format",

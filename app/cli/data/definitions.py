@@ -10,6 +10,7 @@ import click
 
 from app.cli.exits import NOT_FOUND, CommandError
 from app.cli.lazy import FullHelpGroup
+from app.cli.names import complete_streams
 from app.cli.output import Column, local_time, print_facts, serialized, show
 from app.cli.session import Session, api_command
 from schemas.definitions import IDENTITY, mapping_of
@@ -54,7 +55,7 @@ MAPPINGS: Final = (
     Column("draft", lambda row: row["draft_version"], right=True),
     Column("updated", lambda row: local_time(row["updated_at"]), drop=1),
 )
-STREAM: Final = click.argument("stream")
+STREAM: Final = click.argument("stream", shell_complete=complete_streams)
 
 
 async def show_definition(session: Session, definition_id: str, version: int | None) -> None:

@@ -8,7 +8,7 @@ import click
 
 from app.cli.lazy import FullHelpGroup
 from app.cli.output import Column, local_time, print_facts, show
-from app.cli.session import Session, api_command
+from app.cli.session import Session, api_command, watchable
 from app.sentences.sentence import counted
 
 LANE: Final = click.argument("lane")
@@ -63,6 +63,7 @@ def lane() -> None:
 
 @lane.command("list")
 @api_command
+@watchable
 async def lane_list(session: Session) -> None:
     """Show the lag of each lane and of profiles behind it.
 

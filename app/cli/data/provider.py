@@ -8,6 +8,7 @@ import click
 
 from app.cli.job.arguments import job_by_reference
 from app.cli.lazy import FullHelpGroup
+from app.cli.names import complete_jobs, complete_providers, complete_streams
 from app.cli.output import Column, local_time, print_facts, serialized, show
 from app.cli.param_types import DURATION, PAST, TIME_FORMATS
 from app.cli.session import Session, api_command
@@ -48,7 +49,7 @@ async def provider_list(session: Session) -> None:
 
 
 @provider.command("show")
-@click.argument("name")
+@click.argument("name", shell_complete=complete_providers)
 @api_command
 async def provider_show(session: Session, name: str) -> None:
     """Show a provider: its job types and the configuration fields of each."""
@@ -63,9 +64,9 @@ async def provider_show(session: Session, name: str) -> None:
 
 
 @click.command()
-@click.option("--job", help="Only this job.")
-@click.option("--provider", "provider_name", help="Only this provider.")
-@click.option("--stream", "stream_name", help="Only this stream.")
+@click.option("--job", help="Only this job.", shell_complete=complete_jobs)
+@click.option("--provider", "provider_name", help="Only this provider.", shell_complete=complete_providers)
+@click.option("--stream", "stream_name", help="Only this stream.", shell_complete=complete_streams)
 @click.option("--since", metavar="TIME", type=PAST, help=f"Default: one day before the end. {TIME_FORMATS}")
 @click.option("--until", metavar="TIME", type=PAST, help="Default: now.")
 @click.option(

@@ -8,7 +8,7 @@ import click
 
 from app.cli.data.rebuild_report import print_rebuild, status_of, wait_for_rebuild
 from app.cli.exits import CONFLICT, ERROR, NOT_FOUND, CommandError
-from app.cli.job.arguments import job_by_reference
+from app.cli.job.arguments import JOB, job_by_reference
 from app.cli.lazy import FullHelpGroup
 from app.cli.output import Column, local_time, show
 from app.cli.param_types import PAST, TIME_FORMATS
@@ -164,7 +164,7 @@ async def rebuild_start(
 
 
 @click.command("undo")
-@click.argument("job")
+@JOB
 @WAIT
 @api_command
 async def job_undo(session: Session, job: str, *, wait: bool) -> int:

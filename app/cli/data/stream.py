@@ -8,8 +8,9 @@ import click
 
 from app.cli.job.logs import stream_dead_letters
 from app.cli.lazy import FullHelpGroup
+from app.cli.names import complete_streams
 from app.cli.output import Column, cell, local_time, print_facts, serialized, show
-from app.cli.session import Session, api_command
+from app.cli.session import Session, api_command, watchable
 from app.sentences.escapes import escaped
 from app.sentences.sentence import counted
 
@@ -55,7 +56,7 @@ BLOCKED: Final = (
     Column("blocked identity", lambda row: f"{row['kind']}:{row['value']}", shrinks=True),
     Column("messages", lambda row: row["count"], right=True),
 )
-STREAM: Final = click.argument("stream")
+STREAM: Final = click.argument("stream", shell_complete=complete_streams)
 
 
 @click.group(cls=FullHelpGroup)
@@ -68,6 +69,7 @@ stream.add_command(stream_dead_letters)
 
 @stream.command("list")
 @api_command
+@watchable
 async def stream_list(session: Session) -> None:
     """List streams with the messages that each lane received."""
     show(await session.api.get("/v2/stream"), session.output, STREAMS)

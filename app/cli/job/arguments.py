@@ -9,36 +9,55 @@ import orjson
 
 from app.cli.client import ApiClient
 from app.cli.exits import NOT_FOUND, CommandError
+from app.cli.names import complete_jobs, did_you_mean
 from app.cli.output import local_time
 from app.cli.param_types import DURATION_TEXT, seconds
 from app.sentences.escapes import escaped
 from connectors.redaction import has_credentials
 from projections.jobs.state import VISIBLE_STATUSES
 
-MIN_PREFIX_LENGTH: Final = 4
+MAX_CANDIDATES: Final = 20
+MAX_SIMILAR: Final = 5
+MAX_NAMES: Final = 1000
 USAGE: Final = 2
 EXPOSED: Final = (
     "Warning: credentials in arguments can be seen in the list of processes and the history of the shell; "
     "pass the configuration with --config @FILE, or with --config @- on standard input"
 )
 _CRON_FIELDS: Final = 5
+JOB: Final = click.argument("job", shell_complete=complete_jobs)
 
 
 async def job_by_reference(api: ApiClient, reference: str) -> dict[str, Any]:
-    """Return the job of a reference; raise `CommandError` when none or several match."""
-    candidates: list[dict[str, Any]] = await api.get("/v2/job", search=reference, status=VISIBLE_STATUSES, limit=1000)
-    matches = [job for job in candidates if reference in {job["id"], job["name"]}]
-    if not matches and len(reference) >= MIN_PREFIX_LENGTH:
-        matches = [job for job in candidates if job["id"].startswith(reference)]
+    """Return the job of a reference: its name, its id, or the beginning of its id, as short as it is unique.
+
+    Raises:
+        CommandError: none matches, or several.
+
+    """
+    matches: list[dict[str, Any]] = await api.get(
+        "/v2/job", reference=reference, status=VISIBLE_STATUSES, limit=MAX_CANDIDATES
+    )
+    exact = [job for job in matches if reference in {job["id"], job["name"]}]
+    named = [job for job in matches if job["name"].casefold() == reference.casefold()]
+    matches = exact or named or matches
     if not matches:
-        similar = "".join(f"\n  {job['id']}  {escaped(job['name'])}" for job in candidates[:5])
-        raise CommandError(f"no job matches {reference!r}" + (f". Similar:{similar}" if similar else ""), NOT_FOUND)
+        raise CommandError(f"no job matches {reference!r}" + await _similar(api, reference), NOT_FOUND)
     if len(matches) > 1:
         options = "".join(
             f"\n  {job['id']}  {escaped(job['name'])}, created {local_time(job['created_at'])}" for job in matches
         )
         raise CommandError(f"{reference!r} is ambiguous; use an id:{options}", USAGE)
     return matches[0]
+
+
+async def _similar(api: ApiClient, reference: str) -> str:
+    """Return the jobs that may be meant, to append to an error."""
+    similar = await api.get("/v2/job", search=reference, status=VISIBLE_STATUSES, limit=MAX_SIMILAR)
+    if similar:
+        return ". Similar:" + "".join(f"\n  {job['id']}  {escaped(job['name'])}" for job in similar)
+    jobs = await api.get("/v2/job", status=VISIBLE_STATUSES, limit=MAX_NAMES)
+    return did_you_mean(reference, (job["name"] for job in jobs))
 
 
 def configuration(source: str | None, fields: Sequence[str]) -> dict[str, Any]:

@@ -8,8 +8,9 @@ import click
 
 from app.cli.client import problem_text
 from app.cli.exits import REFUSED, CommandError
-from app.cli.job.arguments import cadence, configuration, job_by_reference, json_argument
+from app.cli.job.arguments import JOB, cadence, configuration, job_by_reference, json_argument
 from app.cli.job.wait import Wait, is_visible, wait_for_job, with_wait_options
+from app.cli.names import complete_fields, complete_providers
 from app.cli.output import serialized
 from app.cli.param_types import DURATION
 from app.cli.session import Session, api_command
@@ -28,11 +29,17 @@ CONFIG: Final = click.option(
     metavar="JSON|@FILE|@-",
     help="Configuration as JSON; @FILE reads it from a file, @- from standard input, so that no process list shows it.",
 )
-FIELDS: Final = click.argument("fields", nargs=-1)
+FIELDS: Final = click.argument("fields", nargs=-1, shell_complete=complete_fields)
 
 
 @click.command("create")
-@click.option("--provider", required=True, help="Provider; see `entrepot provider list`.")
+@click.option(
+    "--provider",
+    required=True,
+    is_eager=True,
+    shell_complete=complete_providers,
+    help="Provider; see `entrepot provider list`.",
+)
 @click.option("--type", "job_type", default="import", show_default=True, help="Job type.")
 @click.option("--name", required=True)
 @click.option("--description", default="")
@@ -96,7 +103,7 @@ async def _validate(session: Session, body: dict[str, Any]) -> None:
 
 
 @click.command("edit")
-@click.argument("job")
+@JOB
 @click.option("--name")
 @click.option("--description")
 @CONFIG
@@ -142,7 +149,7 @@ async def job_edit(
 
 
 @click.command("pause")
-@click.argument("job")
+@JOB
 @click.option(
     "--for", "duration", metavar="DURATION", type=DURATION, help="Resume after this duration: 90s, 15m, 1h30m, 2d."
 )
@@ -153,7 +160,7 @@ async def job_pause(session: Session, job: str, duration: str | None) -> None:
 
 
 @click.command("resume")
-@click.argument("job")
+@JOB
 @with_wait_options
 @api_command
 async def job_resume(session: Session, job: str, *, wait: Wait | None) -> int:
@@ -163,7 +170,7 @@ async def job_resume(session: Session, job: str, *, wait: Wait | None) -> int:
 
 
 @click.command("run")
-@click.argument("job")
+@JOB
 @with_wait_options
 @api_command
 async def job_run(session: Session, job: str, *, wait: Wait | None) -> int:
@@ -173,7 +180,7 @@ async def job_run(session: Session, job: str, *, wait: Wait | None) -> int:
 
 
 @click.command("kill")
-@click.argument("job")
+@JOB
 @api_command
 async def job_kill(session: Session, job: str) -> None:
     """Delete (archive) a JOB: it stops, and can be restored for 90 days."""
@@ -181,7 +188,7 @@ async def job_kill(session: Session, job: str) -> None:
 
 
 @click.command("restore")
-@click.argument("job")
+@JOB
 @api_command
 async def job_restore(session: Session, job: str) -> None:
     """Restore a deleted JOB. It is paused until it is resumed."""
@@ -189,7 +196,7 @@ async def job_restore(session: Session, job: str) -> None:
 
 
 @click.command("revert")
-@click.argument("job")
+@JOB
 @click.argument("version", type=int)
 @api_command
 async def job_revert(session: Session, job: str, version: int) -> None:

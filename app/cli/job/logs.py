@@ -8,7 +8,8 @@ from typing import Any, Final, get_args
 import click
 
 from app.cli.exits import NOT_FOUND, CommandError
-from app.cli.job.arguments import job_by_reference
+from app.cli.job.arguments import JOB, job_by_reference
+from app.cli.names import complete_jobs, complete_streams
 from app.cli.output import COLOURS, Column, hanging, local_time, serialized, show
 from app.cli.param_types import PAST, TIME_FORMATS
 from app.cli.session import Session, api_command
@@ -44,7 +45,7 @@ LIMIT: Final = click.option("-n", "--limit", type=click.IntRange(1), default=50,
 
 
 @click.command("logs")
-@click.argument("job", required=False)
+@click.argument("job", required=False, shell_complete=complete_jobs)
 @click.option("-f", "--follow", is_flag=True, help="Print new entries as they arrive, until Ctrl-C.")
 @click.option("--kind", multiple=True, type=click.Choice(KINDS, case_sensitive=False), help="May be repeated.")
 @click.option("--since", metavar="TIME", type=PAST, help=f"Entries since then: {TIME_FORMATS}")
@@ -114,7 +115,7 @@ def print_lines(session: Session, lines: Sequence[Line], names: Mapping[str, str
 
 
 @click.command("dead-letters")
-@click.argument("job")
+@JOB
 @SINCE
 @LIMIT
 @api_command
@@ -124,7 +125,7 @@ async def job_dead_letters(session: Session, job: str, since: str | None, limit:
 
 
 @click.command("dead-letters")
-@click.argument("stream", required=False)
+@click.argument("stream", required=False, shell_complete=complete_streams)
 @SINCE
 @LIMIT
 @api_command

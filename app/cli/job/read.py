@@ -7,12 +7,13 @@ from typing import Any, Final
 import click
 
 from app.cli.exits import NOT_FOUND, CommandError
-from app.cli.job.arguments import job_by_reference
+from app.cli.job.arguments import JOB, job_by_reference
 from app.cli.job.ingest import describe_ingest
 from app.cli.job.wait import counts
+from app.cli.names import complete_providers
 from app.cli.output import Column, local_time, print_facts, serialized, show
 from app.cli.param_types import AS_OF, TIME_FORMATS
-from app.cli.session import Session, api_command
+from app.cli.session import Session, api_command, watchable
 from app.cli.vocabulary import possible
 from app.sentences.escapes import escaped
 from app.sentences.job_summary import cadence_in_words
@@ -25,15 +26,20 @@ SORTS: Final = ("name", "status", "created", "updated", "next_at")
 JOBS: Final = (
     Column("id", lambda job: job["id"][:8], drop=3),
     Column("name", lambda job: job["name"], shrinks=True),
-    Column("type", lambda job: f"{job['provider']} {job['job_type']}", drop=4),
+    Column("provider", lambda job: job["provider"], drop=6),
+    Column("type", lambda job: job["job_type"], drop=7),
     Column("status", lambda job: job["status_label"]),
-    Column("reason", lambda job: job["reason"], drop=6),
+    Column("reason", lambda job: job["reason"], drop=5),
     Column("read", lambda job: job["total_counts"]["read"], right=True, drop=1),
-    Column("accepted", lambda job: job["total_counts"]["accepted"], right=True, drop=5),
+    Column("accepted", lambda job: job["total_counts"]["accepted"], right=True, drop=4),
     Column("rejected", lambda job: job["total_counts"]["rejected"], right=True, drop=2),
-    Column("next", lambda job: local_time(job["next_at"]), drop=7),
-    Column("updated", lambda job: local_time(job["updated_at"]), drop=8),
+    Column("next", lambda job: local_time(job["next_at"]), drop=8),
+    Column("updated", lambda job: local_time(job["updated_at"]), drop=10),
+    Column("created", lambda job: local_time(job["created_at"]), drop=9),
 )
+LISTED: Final = tuple(status for status in VISIBLE_STATUSES if status != "Killed")
+NO_JOBS: Final = "no jobs; to create one, see `entrepot job create --help`. Uploads: `entrepot job list --uploads`"
+NO_UPLOADS: Final = "no uploads; to send a file, see `entrepot collect --help`"
 COLOURS_OF_LINES: Final = {"+": "green", "-": "red", "@": "cyan"}
 HISTORY: Final = (
     Column("version", lambda row: row["version"], right=True),
@@ -48,31 +54,49 @@ HISTORY: Final = (
 @click.option(
     "--status", multiple=True, type=click.Choice(VISIBLE_STATUSES, case_sensitive=False), help="May be repeated."
 )
-@click.option("--provider", help="Only jobs of this provider.")
+@click.option("--provider", shell_complete=complete_providers, help="Only jobs of this provider.")
+@click.option("--type", "job_type", help="Only jobs of this type.")
+@click.option("--kind", type=click.Choice(["import", "export", "enrichment"]), help="Only jobs of this kind.")
 @click.option("--search", help="Text in the name, the description or the id.")
+@click.option("--uploads", is_flag=True, help="Uploads (`entrepot collect`) instead of jobs.")
 @click.option(
-    "--sort", type=click.Choice([*SORTS, *(f"-{key}" for key in SORTS)]), default="name", help="Sort key; - reverses."
+    "--sort",
+    type=click.Choice([*SORTS, *(f"-{key}" for key in SORTS)]),
+    help="Sort key; - reverses. Default: failed jobs first, then by name.",
 )
 @click.option("--limit", type=click.IntRange(1), default=1000, show_default=True, help="Maximum number of jobs.")
 @api_command
+@watchable
 async def job_list(
-    session: Session, status: tuple[str, ...], provider: str | None, search: str | None, sort: str, limit: int
+    session: Session, status: tuple[str, ...], sort: str | None, limit: int, *, uploads: bool, **filters: str | None
 ) -> None:
     """List jobs; deleted ones only with --status Killed."""
-    jobs, more = await session.api.first(
-        "/v2/job", limit, PAGE_SIZE, status=status, provider=provider, search=search, sort=sort
-    )
+    groups = [status or LISTED] if sort else _failed_first(status or LISTED)
+    jobs: list[Any] = []
+    more = False
+    for group in groups:
+        query = {"status": group, "sort": sort, "uploads": str(uploads).lower(), **filters}
+        page, has_next = await session.api.first("/v2/job", max(1, limit - len(jobs)), PAGE_SIZE, **query)
+        more = more or has_next or len(jobs) + len(page) > limit
+        jobs = [*jobs, *page][:limit]
     show(jobs, session.output, JOBS)
     if more:
         click.echo(f"there are more than {limit:,}; raise --limit to see them", err=True)
     elif not jobs and session.output == "table":
-        click.echo("no jobs; to create one, see `entrepot job create --help`", err=True)
+        click.echo(NO_UPLOADS if uploads else NO_JOBS, err=True)
+
+
+def _failed_first(statuses: Sequence[str]) -> list[tuple[str, ...]]:
+    """Return the statuses in two groups, that of failed jobs first, without empty ones."""
+    groups = (tuple(name for name in statuses if (name == "Failed") is failed) for failed in (True, False))
+    return [group for group in groups if group]
 
 
 @click.command("show")
-@click.argument("job")
+@JOB
 @click.option("--as-of", metavar="TIME", type=AS_OF, help=f"State at this time: {TIME_FORMATS}")
 @api_command
+@watchable
 async def job_show(session: Session, job: str, as_of: str | None) -> None:
     """Show a JOB, now or at a point in time."""
     shown = await session.api.get(f"/v2/job/{(await job_by_reference(session.api, job))['id']}", as_of=as_of)
@@ -112,7 +136,7 @@ def facts(job: Mapping[str, Any]) -> dict[str, str]:
 
 
 @click.command("history")
-@click.argument("job")
+@JOB
 @api_command
 async def job_history(session: Session, job: str) -> None:
     """List the configuration versions of a JOB, newest first, with the changes of each."""
@@ -123,7 +147,7 @@ async def job_history(session: Session, job: str) -> None:
 
 
 @click.command("diff")
-@click.argument("job")
+@JOB
 @click.argument("old", type=int, required=False)
 @click.argument("new", type=int, required=False)
 @api_command

@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from app.cli.client import ApiClient
 from app.cli.exits import ERROR, RETRYING, TIMED_OUT, TOO_MANY_REJECTED, CommandError
-from app.cli.job.arguments import job_by_reference
+from app.cli.job.arguments import JOB, job_by_reference
 from app.cli.output import local_time
 from app.cli.param_types import DURATION, seconds
 from app.cli.progress import bar
@@ -115,7 +115,7 @@ def _wait_of(arguments: dict[str, Any]) -> Wait:
 
 
 @click.command("wait")
-@click.argument("job")
+@JOB
 @TIMEOUT
 @RETRY
 @MAX_REJECTED

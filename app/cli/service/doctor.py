@@ -275,13 +275,13 @@ logging.getLogger("aiokafka").addHandler(logging.NullHandler())  # the findings 
 @TOKEN
 @DATA_DIR
 @click.option("-o", "--output", type=click.Choice(["table", "json", "yaml"]), default="table")
-def doctor(url: str | None, token: str | None, data_dir: Path | None, output: OutputFormat) -> None:
+def doctor(data_dir: Path | None, output: OutputFormat, **_options: object) -> None:
     """Check the requirements of Entrepot and its running parts. Each line is ok, warn or fail, with advice.
 
     Exit code 7 when a check fails.
     """
     findings: list[Finding] = []
-    url, token = unless_overridden(url, token)
+    url, token = unless_overridden(click.get_current_context())
 
     async def run() -> None:
         async for finding in run_checks(settings_of(data_dir), url, token):

@@ -1,16 +1,14 @@
 """`entrepot token` and `sign-in`: API access tokens and sign-in links."""
 
 import shlex
-from pathlib import Path
 from typing import Final
 
 import click
 
-from app.cli.discovery import find
 from app.cli.lazy import FullHelpGroup
 from app.cli.output import Column, local_time, serialized, show
 from app.cli.param_types import FUTURE
-from app.cli.session import RUNNING, TOKEN, URL, Session, api_command, unless_overridden
+from app.cli.session import RUNNING, TOKEN, URL, Session, api_command, endpoint_of
 from app.sentences.escapes import escaped
 
 COLUMNS: Final = (
@@ -73,14 +71,14 @@ async def token_end_session(session: Session, session_id: str) -> None:
 @URL
 @TOKEN
 @RUNNING
-def env(url: str | None, token: str | None, data_dir: Path) -> None:
+def env(**_options: object) -> None:
     """Print the URL and a token as shell variables, for curl and other programs.
 
     \b
     eval "$(entrepot env)"
     curl -H "Authorization: Bearer $ENTREPOT_TOKEN" "$ENTREPOT_URL/v2/job"
     """  # noqa: D301  # to click a backspace is a paragraph that keeps its lines
-    endpoint = find(*unless_overridden(url, token), data_dir)
+    endpoint = endpoint_of(click.get_current_context())
     click.echo(f"export ENTREPOT_URL={shlex.quote(endpoint.url)}")
     if endpoint.token:
         click.echo(f"export ENTREPOT_TOKEN={shlex.quote(endpoint.token)}")

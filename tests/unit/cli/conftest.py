@@ -31,9 +31,10 @@ from tests.unit.api.conftest import (
     control,
     data_dir,
     new_data,
+    plane,
 )
 
-__all__ = ["api", "client", "clock", "cluster", "control", "data_dir", "new_data"]
+__all__ = ["api", "client", "clock", "cluster", "control", "data_dir", "new_data", "plane"]
 
 
 @dataclass
