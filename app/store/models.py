@@ -93,6 +93,17 @@ class LogFilter:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Total:
+    """How often something happened to jobs of a provider and type, ever: records, runs or retries, by outcome."""
+
+    provider: str
+    job_type: str
+    measure: str
+    outcome: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MetricFilter:
     """A filter of counts: `since` inclusive and `until` exclusive, both widened to whole minutes."""
 

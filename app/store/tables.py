@@ -14,7 +14,7 @@ from sqlalchemy.types import TypeEngine
 
 from schemas.commands import COUNT_NAMES
 
-VERSION: Final = 1  # of the contents of the views; a new one requires `entrepot views rebuild`
+VERSION: Final = 2  # of the contents of the views; a new one requires `entrepot views rebuild`
 NEVER: Final = 2**63 - 1  # the next wake of a job without one; sorts last
 NO_GENERATION: Final = 0  # of offsets that belong to no generation of views
 
@@ -184,6 +184,7 @@ class Tables:
     states: Table
     log: Table
     metrics: Table
+    totals: Table
     configurations: Table
     events: Table
     snapshots: Table
@@ -201,6 +202,7 @@ def tables_of(generation: int) -> Tables:
         states=_states(metadata, suffix),
         log=_log(metadata, suffix),
         metrics=_metrics(metadata, suffix),
+        totals=_totals(metadata, suffix),
         configurations=_configurations(metadata, suffix),
         events=_events(metadata, suffix),
         snapshots=_snapshots(metadata, suffix),
@@ -273,6 +275,19 @@ def _metrics(metadata: MetaData, suffix: str) -> Table:
     )
     Index(f"metrics{suffix}_by_job", table.c.job_id, table.c.grain, table.c.minute)
     return table
+
+
+def _totals(metadata: MetaData, suffix: str) -> Table:
+    return Table(
+        f"totals{suffix}",
+        metadata,
+        Column("provider", SafeText, primary_key=True),
+        Column("job_type", SafeText, primary_key=True),
+        Column("measure", SafeText, primary_key=True),
+        Column("outcome", SafeText, primary_key=True),
+        Column("partition", Integer, primary_key=True),  # one row each, so that writers never conflict
+        Column("count", BigInteger, nullable=False),
+    )
 
 
 def _configurations(metadata: MetaData, suffix: str) -> Table:

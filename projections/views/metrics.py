@@ -9,13 +9,24 @@ from datetime import datetime, timedelta
 from typing import Final, Literal
 
 from schemas.commands import NO_COUNTS, Counts
-from schemas.events import JobEvent, JobProgressed
+from schemas.events import (
+    JobCompleted,
+    JobErrored,
+    JobEvent,
+    JobFailed,
+    JobProgressed,
+    JobSlept,
+    JobStarted,
+    JobSynced,
+)
 from schemas.instants import EPOCH
 
 Grain = Literal[1, 60]  # minutes per stored row
+Measure = Literal["records", "runs", "retries"]
 
 MINUTE: Final[Grain] = 1
 HOUR: Final[Grain] = 60
+RECORD_OUTCOMES: Final = ("accepted", "rejected", "duplicate", "omitted", "added", "removed")
 MAX_BUCKETS: Final = 11_000  # a little more than the minutes of a week
 
 
@@ -64,6 +75,21 @@ def increments(event: JobEvent) -> Iterator[tuple[Grain, int, str, Counts]]:
         minute = minute_of(event.occurred_at)
         yield MINUTE, minute, event.stream, event.counts
         yield HOUR, minute - minute % HOUR, event.stream, event.counts
+
+
+def totals(event: JobEvent) -> Iterator[tuple[Measure, str, int]]:
+    """Yield what an event adds to the totals of its job's provider and type: measure, outcome and amount."""
+    match event:
+        case JobProgressed():
+            for outcome in RECORD_OUTCOMES:
+                if amount := getattr(event.counts, outcome):
+                    yield "records", outcome, amount
+        case JobSlept(reason="error_backoff" | "rate_limit"):
+            yield "retries", event.reason, 1
+        case JobStarted() | JobSynced() | JobErrored() | JobCompleted() | JobFailed():
+            yield "runs", type(event).__name__.removeprefix("Job").lower(), 1
+        case _:
+            pass
 
 
 def plan_buckets(since: datetime, until: datetime, interval: timedelta) -> BucketPlan:

@@ -1,11 +1,44 @@
 """The Prometheus metrics of an API process."""
 
+import platform
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import CounterMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from app.store.models import Total
 
 SECONDS: Final = (0.002, 0.005, 0.01, 0.02, 0.035, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+TOTALS: Final[Mapping[str, str]] = {
+    "records": "Records of jobs, by outcome",
+    "runs": "What happened to runs: started, synced, errored, completed, or failed for good",
+    "retries": "Waits of jobs for another attempt, by reason",
+}
+
+
+class TotalsCollector(Collector):
+    """Counters that the read store has, the same in all API processes and after a restart; and the versions."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.totals: Sequence[Total] = ()
+        registry.register(self)
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the counters and the versions."""
+        for measure, text in TOTALS.items():
+            family = CounterMetricFamily(f"entrepot_{measure}", text, labels=("provider", "job_type", "outcome"))
+            for total in self.totals:
+                if total.measure == measure:
+                    family.add_metric((total.provider, total.job_type, total.outcome), total.count)
+            yield family
+        versions = {"version": version("entrepot"), "python": platform.python_version()}
+        yield InfoMetricFamily("entrepot_build", "The versions of Entrepot and Python", versions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +46,7 @@ class Metrics:
     """The metrics of one API; each has a registry of its own, so that several APIs can run in one process."""
 
     registry: CollectorRegistry
+    totals: TotalsCollector
     requests: Counter
     request_seconds: Histogram
     commands: Counter
@@ -31,6 +65,7 @@ def new_metrics() -> Metrics:
     registry = CollectorRegistry()
     return Metrics(
         registry=registry,
+        totals=TotalsCollector(registry),
         requests=Counter(
             "entrepot_http_requests", "Requests answered", ("method", "route", "status"), registry=registry
         ),

@@ -75,6 +75,7 @@ async def prometheus_metrics(call: RequestContext[Query, None]) -> web.Response:
     with suppress(UnknownLagError):  # the last known values remain
         set_lane_metrics(call.api, await call.api.lanes.samples(), await call.api.store.lanes.switches())
     await _set_blocked(call.api)
+    call.api.metrics.totals.totals = await call.api.store.history.totals()
     body = generate_latest(call.api.metrics.registry)
     return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 

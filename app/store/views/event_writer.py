@@ -1,6 +1,7 @@
 """Writes events to views: folds a micro-batch of one partition in memory, then writes the tables of one generation."""
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Final
@@ -16,7 +17,7 @@ from app.store.models import EventRecord
 from app.store.tables import NEVER, Tables, mapped_jobs, offsets
 from projections.jobs.evolve import evolve
 from projections.jobs.state import Job, next_wake
-from projections.views.metrics import Grain, increments
+from projections.views.metrics import Grain, Measure, increments, totals
 from schemas.commands import COUNT_NAMES, MAX_TOTAL, NO_COUNTS, Counts
 from schemas.events import JobConfigured, JobCreated, JobEvent, JobPurged
 from schemas.instants import micros
@@ -42,6 +43,7 @@ class ViewRows:
         self.events: list[TableRow] = []
         self.snapshots: list[TableRow] = []
         self._counts: dict[tuple[Grain, int, str, str], Counts] = {}
+        self._totals: Counter[tuple[str, str, Measure, str]] = Counter()
         self._partition = partition
 
     def add(self, record: EventRecord) -> None:
@@ -71,6 +73,8 @@ class ViewRows:
         for grain, minute, stream, counts in increments(event):
             key = (grain, minute, event.job_id, stream)
             self._counts[key] = self._counts.get(key, NO_COUNTS) + counts
+        for measure, outcome, amount in totals(event):
+            self._totals[job.provider, job.job_type, measure, outcome] += amount
         if isinstance(event, JobCreated | JobConfigured):
             self.configurations.append({"job_id": event.job_id, "version": job.configuration_version, "seq": event.seq})
         if event.seq % SNAPSHOT_EVERY == 0:
@@ -105,6 +109,14 @@ class ViewRows:
             place = {"grain": grain, "minute": minute, "job_id": job_id, "stream": stream, "provider": provider}
             rows.append({**place, **{name: getattr(counts, name) for name in COUNT_NAMES}})
         return rows
+
+    def total_rows(self) -> list[TableRow]:
+        """Return what to add to the totals."""
+        names = ("provider", "job_type", "measure", "outcome")
+        return [
+            {**dict(zip(names, key, strict=True)), "partition": self._partition, "count": count}
+            for key, count in self._totals.items()
+        ]
 
     def unpurged(self, rows: list[TableRow]) -> list[TableRow]:
         """Return the rows that are not of jobs purged later in the batch."""
@@ -168,7 +180,8 @@ async def write(
     await _insert(database, connection, tables.snapshots, fold.unpurged(fold.snapshots))
     await _replace(database, connection, tables.jobs, fold.job_rows())
     await _replace(database, connection, tables.states, fold.state_rows())
-    await _add_counts(database, connection, tables.metrics, fold.metric_rows())
+    await _add(database, connection, tables.metrics, COUNT_NAMES, fold.metric_rows())
+    await _add(database, connection, tables.totals, ("count",), fold.total_rows())
 
 
 async def _jobs_of(connection: AsyncConnection, tables: Tables, job_ids: set[str]) -> dict[str, Job]:
@@ -190,10 +203,13 @@ async def _replace(database: Database, connection: AsyncConnection, table: Table
         await connection.execute(new.on_conflict_do_update(index_elements=table.primary_key.columns, set_=others), rows)
 
 
-async def _add_counts(database: Database, connection: AsyncConnection, table: Table, rows: list[TableRow]) -> None:
+async def _add(
+    database: Database, connection: AsyncConnection, table: Table, names: Sequence[str], rows: list[TableRow]
+) -> None:
+    """Add the named columns of `rows` to those of stored rows."""
     if rows:
         new = database.insert(table)
-        sums = {name: _sum(table.c[name], new.excluded[name]) for name in COUNT_NAMES}
+        sums = {name: _sum(table.c[name], new.excluded[name]) for name in names}
         await connection.execute(new.on_conflict_do_update(index_elements=table.primary_key.columns, set_=sums), rows)
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import cast as as_type
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.records.job_state import decode_job
-from app.store.models import ConfigurationVersion, MetricFilter, StoredEvent
+from app.store.models import ConfigurationVersion, MetricFilter, StoredEvent, Total
 from app.store.tables import Tables
 from app.store.views.live import LiveViews
 from projections.jobs.evolve import evolve
@@ -52,6 +52,10 @@ class JobHistory:
 
         """
         return await self._views.read(lambda connection, tables: _metrics(connection, tables, where, interval))
+
+    async def totals(self) -> list[Total]:
+        """Return the totals of all providers and job types, also of purged jobs."""
+        return await self._views.read(_totals)
 
 
 async def _events(
@@ -127,6 +131,14 @@ async def _metrics(
             query = query.where(table[name] == value)
     counts = {row.start: _counts(row) for row in await connection.execute(query)}
     return fill_buckets(bucket_plan, counts)
+
+
+async def _totals(connection: AsyncConnection, tables: Tables) -> list[Total]:
+    table = tables.totals.c
+    key = (table.provider, table.job_type, table.measure, table.outcome)  # sums as above
+    query = select(*key, func.sum(as_type(table.count, Float)).label("count")).group_by(*key).order_by(*key)
+    rows = (row._asdict() for row in await connection.execute(query))
+    return [Total(**row | {"count": int(row["count"])}) for row in rows]
 
 
 def _counts(row: Row[Any]) -> Counts:

@@ -1,6 +1,7 @@
 """The OpenAPI document, the schema registry, readiness and metrics."""
 
 import json
+import platform
 import re
 from pathlib import Path
 from typing import Any
@@ -198,6 +199,8 @@ async def test_metrics_count_jobs_requests_and_commands(client: Client) -> None:
     assert 'entrepot_jobs{status="Failed"} 0.0' in text
     assert 'entrepot_http_requests_total{method="POST",route="/v2/job",status="201"} 2.0' in text
     assert 'entrepot_api_commands_total{command="CreateJob",outcome="done"} 2.0' in text
+    assert 'entrepot_runs_total{job_type="import",outcome="started",provider="file"} 1.0' in text
+    assert f'entrepot_build_info{{python="{platform.python_version()}",version=' in text
 
 
 async def test_an_unreadable_store_is_not_ready(client: Client, api: Api) -> None:

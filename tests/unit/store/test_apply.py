@@ -1,6 +1,7 @@
 """Each event is applied once, whatever the batches and repetitions."""
 
 import traceback
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -12,8 +13,9 @@ from app.store.models import EventRecord, JobFilter, LogFilter, MetricFilter, Ne
 from app.store.read_store import ReadStore
 from app.store.tables import generations, tables_of
 from projections.jobs.state import Job
+from projections.views.metrics import totals
 from schemas.commands import MAX_TOTAL, Counts, KillJob, PauseJob, PurgeJob, RenameJob, ReportError, WakeJob
-from schemas.events import JobProgressed
+from schemas.events import JobCreated, JobProgressed
 from tests.unit.store.histories import START, Partition, batches, history
 from tests.unit.store.views import HOUR, live_rows
 
@@ -29,6 +31,24 @@ async def test_views_equal_the_fold_of_the_events_for_any_batches(store: ReadSto
         assert await store.jobs.get(job_id) == state
     assert await store.views.next_offset(3) == partition.records[-1].offset + 1
     assert await _total_read(store, partition) == _sum_read(partition.records)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_totals_count_every_event_also_of_purged_jobs(store: ReadStore, seed: int) -> None:
+    partition = history(seed)
+    providers = {
+        record.event.job_id: record.event.provider
+        for record in partition.records
+        if isinstance(record.event, JobCreated)
+    }
+    expected: Counter[tuple[str, str, str]] = Counter()
+    for record in partition.records:
+        for measure, outcome, amount in totals(record.event):
+            expected[providers[record.event.job_id], measure, outcome] += amount
+    for batch in batches(partition.records, seed):
+        await store.views.apply(3, batch)
+    stored = await store.history.totals()
+    assert {(total.provider, total.measure, total.outcome): total.count for total in stored} == expected
 
 
 async def test_sums_saturate_at_the_limit_of_the_database(store: ReadStore) -> None:
@@ -48,6 +68,7 @@ async def test_sums_saturate_at_the_limit_of_the_database(store: ReadStore) -> N
     job = await store.jobs.get("job-1")
     assert job
     assert job.total_counts == job.pass_counts == Counts(read=MAX_TOTAL, accepted=MAX_TOTAL)
+    assert max(total.count for total in await store.history.totals()) == MAX_TOTAL
     (bucket,) = await store.history.metrics(MetricFilter(since=START, until=START + HOUR), HOUR)
     assert bucket.counts == Counts(read=MAX_TOTAL, accepted=MAX_TOTAL)
 

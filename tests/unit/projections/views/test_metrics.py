@@ -1,6 +1,7 @@
 """Counts by time: increments of events, and bucket plans for any range."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -18,9 +19,10 @@ from projections.views.metrics import (
     increments,
     minute_of,
     plan_buckets,
+    totals,
 )
 from schemas.commands import Counts
-from schemas.events import JobProgressed, JobResumed
+from schemas.events import JobCompleted, JobEvent, JobProgressed, JobResumed, JobSlept, JobStarted, JobSynced
 from schemas.instants import EPOCH
 
 AT = datetime(2026, 11, 3, 14, 33, 59, 999_999, tzinfo=UTC)
@@ -50,6 +52,26 @@ def test_events_without_counts_have_no_increments() -> None:
         event_id="e", job_id="job-1", seq=3, occurred_at=AT, command_id="c", command_offset=1, actor="runner", rules=1
     )
     assert list(increments(resumed)) == []
+
+
+def test_totals_have_the_outcomes_of_records_runs_and_waits() -> None:
+    envelope: dict[str, Any] = {
+        "event_id": "e", "job_id": "job-1", "seq": 3, "occurred_at": AT, "command_id": "c", "command_offset": 1,
+        "actor": "runner", "rules": 1,
+    }  # fmt: skip
+    counts = Counts(read=9, accepted=4, rejected=3, duplicate=2)
+    cases: list[tuple[JobEvent, list[tuple[str, str, int]]]] = [
+        (progress(counts), [("records", "accepted", 4), ("records", "rejected", 3), ("records", "duplicate", 2)]),
+        (JobStarted(**envelope, run=1, reason="created"), [("runs", "started", 1)]),
+        (JobSynced(**envelope, run=1, counts=counts), [("runs", "synced", 1)]),
+        (JobCompleted(**envelope, run=1), [("runs", "completed", 1)]),
+        (JobSlept(**envelope, reason="rate_limit", sleep_until=AT), [("retries", "rate_limit", 1)]),
+        (JobSlept(**envelope, reason="error_backoff", sleep_until=AT, code="x"), [("retries", "error_backoff", 1)]),
+        (JobSlept(**envelope, reason="cadence", sleep_until=AT), []),
+        (JobResumed(**envelope), []),
+    ]
+    for event, expected in cases:
+        assert list(totals(event)) == expected
 
 
 def at(minute: int) -> datetime:
