@@ -96,7 +96,7 @@ def windows_of(source: TopicPartition, records: Sequence[Any]) -> Iterator[Windo
     """Cut consecutive records of a partition into windows."""
     window, size, arrived = list[Any](), 0, 0
     for record in records:
-        before, arrived = arrived, arrival(record)
+        before, arrived = arrived, arrival(record) or arrived
         if window and (size >= WINDOW_BYTES or arrived // DAY != before // DAY):
             yield Window(source, window, size, before)
             window, size = [], 0

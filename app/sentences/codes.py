@@ -101,6 +101,7 @@ RECORDS: Final = {
     "misplaced_command": "the record's key or partition is not that of {subject!r}",
     "misplaced_record": "the record is in another partition or under another key than its own ({subject!r})",
     "more_faults": "{more:,} more parts of the mapping failed for this record: {targets}",
+    "no_record_time": "the record has no timestamp, so the time of its message is unknown; have the producer send one",
     "not_a_command": "a {schema} is not a command",
     "not_a_definition_command": "a {schema} is not a command about definitions",
     "not_a_definition_event": "a {schema} is not an event of a definition",

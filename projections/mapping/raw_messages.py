@@ -18,6 +18,7 @@ from schemas.topics import LANES
 from schemas.wire.catalog import UnreadableRecordError
 from schemas.wire.codec import MAGIC, decode
 
+NO_TIMESTAMP: Final = -1  # Kafka's value for a record of a producer that sends no time
 DEFAULT_STREAM: Final = "default"
 MAX_ID_CHARACTERS: Final = 200
 MAX_BATCH_ID_BYTES: Final = 1_000  # a job ID and a number; stored with every timestamp in a profile
@@ -34,7 +35,7 @@ UNREADABLE: Final = (UnreadableMessageError, BadBatchError, UnreadableRecordErro
 
 
 class RawRecord(Protocol):
-    """A Kafka record. `timestamp` is in milliseconds since 1970."""
+    """A Kafka record. `timestamp` is in milliseconds since 1970, or `NO_TIMESTAMP`."""
 
     topic: str
     partition: int
@@ -128,8 +129,8 @@ def open_raw(record: RawRecord) -> Raw:
     )
 
 
-def arrival(record: RawRecord) -> int:
-    """Return the arrival time of any record, valid or not, in microseconds since 1970 UTC.
+def arrival(record: RawRecord) -> int | None:
+    """Return the arrival time of any record, valid or not, in microseconds since 1970 UTC; None if it has none.
 
     The Kafka timestamp of a packed batch is the event time of its messages, which may be years earlier.
     """
@@ -139,7 +140,8 @@ def arrival(record: RawRecord) -> int:
             batch = decode(value)
             if isinstance(batch, MessageBatch):
                 return micros(batch.ingested_at)
-    return record.timestamp * 1000
+    is_time = record.timestamp != NO_TIMESTAMP and EARLIEST <= record.timestamp * 1000 <= LATEST
+    return record.timestamp * 1000 if is_time else None
 
 
 def _check_ids(batch: MessageBatch) -> None:
@@ -156,6 +158,8 @@ def _single(value: bytes, record: RawRecord) -> Raw:
     stream = (headers.get("stream") or b"").decode("utf-8", "replace") or DEFAULT_STREAM
     if not is_stream_name(stream):
         raise UnreadableMessageError("bad_stream", {"max": MAX_NAME_CHARACTERS})
+    if record.timestamp == NO_TIMESTAMP:
+        raise UnreadableMessageError("no_record_time")
     arrived = record.timestamp * 1000
     if not EARLIEST <= arrived <= LATEST:
         raise UnreadableMessageError("bad_record_time", {"micros": arrived})

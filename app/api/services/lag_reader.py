@@ -9,18 +9,16 @@ from typing import Any, Final
 from aiokafka import TopicPartition
 
 from app.kafka.clients import Cluster
-from projections.mapping.raw_messages import UNREADABLE, open_raw
+from projections.mapping.raw_messages import arrival
 from projections.views.lag import PartitionId
 from schemas.instants import moment
-from schemas.topics import LANES
 
 REQUEST_TIMEOUT_MS: Final = 2_000
 NEXT_TIMEOUT_SECONDS: Final = 1.0  # for the next records of all positions
 POLL_MS: Final = 50
 FETCH_BYTES: Final = 4_096  # Kafka returns a whole batch in any case
-RAW_TOPICS: Final = frozenset(topic.name for topic in LANES.values())
 
-Next = tuple[int, datetime | None]  # the offset of a record and its arrival; None: there is none up to the end
+Next = tuple[int, datetime | None]  # the offset of a record, and its arrival; None: it has none, or is the end
 
 
 class LagReader:
@@ -78,9 +76,7 @@ class LagReader:
         return following
 
 
-def _arrival(record: Any) -> datetime:
+def _arrival(record: Any) -> datetime | None:
     """Return when a record arrived; the timestamp of a raw batch is that of its messages."""
-    if record.topic in RAW_TOPICS:
-        with contextlib.suppress(*UNREADABLE):
-            return moment(open_raw(record).arrived)
-    return moment(record.timestamp * 1000)
+    micros = arrival(record)
+    return None if micros is None else moment(micros)

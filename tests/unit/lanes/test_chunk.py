@@ -322,6 +322,14 @@ def test_streams_have_their_counts_and_newest_times() -> None:
     assert chunk_of(Record(b"\0garbage")).streams == {}
 
 
+def test_a_record_without_a_time_is_a_dead_letter_and_no_message_of_1969() -> None:
+    chunk = chunk_of(Record(b'{"email":"a"}', 0, timestamp=-1), Record(b"{", 1, timestamp=-1))
+    assert [(item.code, item.params["cause"]) for item in dead_letters_of(chunk)] == [
+        ("malformed_message", "no_record_time")
+    ] * 2
+    assert (chunk.streams, chunk.mapped) == ({}, {})
+
+
 def test_messages_are_counted_by_job() -> None:
     small = MessageBatch(
         batch_id="u/1", stream="people", source="", job_id="u", run=0, ingested_at=NOW, first=0, count=1,

@@ -39,6 +39,12 @@ def test_days_of_arrival_have_their_own_windows() -> None:
     assert [(window.arrived - ARRIVED) / DAY for window in windows] == [0, 1.5, 2]
 
 
+def test_a_record_without_a_time_stays_in_the_window() -> None:
+    timeless = [Record(number, value, timestamp=-1) for number, value in ((1, b"{}"), (3, b"\0garbage"))]
+    (window,) = windows_of(WHERE, [record(0, 0), timeless[0], record(2, 0), timeless[1]])
+    assert window.arrived == ARRIVED
+
+
 def test_large_reads_are_several_windows() -> None:
     records = [record(number, 0, raw_reader.WINDOW_BYTES // 3) for number in range(8)]
     assert [len(window.records) for window in windows_of(WHERE, records)] == [3, 3, 2]

@@ -139,6 +139,7 @@ def test_ids_of_foreign_producers_differ_from_internal_batch_ids(message_id: str
     [
         (Record(b"{}", timestamp=LATEST // 1000 + 1), "bad_record_time"),
         (Record(b"{}", timestamp=-(10**14)), "bad_record_time"),
+        (Record(b"{}", timestamp=-1), "no_record_time"),
         (Record(b"{}", headers=[("stream", b"s" * (MAX_NAME_CHARACTERS + 1))]), "bad_stream"),
         (Record(b"{}", headers=[("stream", b"a\n")]), "bad_stream"),
         (Record(b"{}", headers=[("message_id", b"m" * (MAX_ID_CHARACTERS + 1))]), "message_id_too_long"),
@@ -188,7 +189,7 @@ def test_many_brackets_are_not_deep() -> None:
 
 
 def test_a_packed_batch_arrives_at_ingestion() -> None:
-    assert moment(arrival(batch(timestamps=packed(micros(NOW - timedelta(days=900)))))) == NOW
+    assert arrival(batch(timestamps=packed(micros(NOW - timedelta(days=900))))) == micros(NOW)
 
 
 @pytest.mark.parametrize(
@@ -198,6 +199,16 @@ def test_a_packed_batch_arrives_at_ingestion() -> None:
 )
 def test_other_records_arrive_at_their_timestamp(value: bytes | None) -> None:
     assert arrival(Record(value)) == RECORD_MILLIS * 1000
+
+
+@pytest.mark.parametrize("value", [b'{"a": 1}', b"\x00garbage"], ids=["json", "garbage"])
+@pytest.mark.parametrize("timestamp", [-1, LATEST // 1000 + 1])
+def test_a_record_without_a_time_has_no_arrival(value: bytes, timestamp: int) -> None:
+    assert arrival(Record(value, timestamp=timestamp)) is None
+
+
+def test_a_record_before_1970_keeps_its_time() -> None:
+    assert open_raw(Record(b"{}", timestamp=-2)).arrived == arrival(Record(b"{}", timestamp=-2)) == -2_000
 
 
 def test_a_message_of_a_record_has_its_own_id_and_time() -> None:
