@@ -145,8 +145,10 @@ VALUES: Final = {  # in messages and records; raised by mappings and by connecto
     "too_deep": "[{target}: ]nested too deep[ (over {max} levels)]",
     "too_long": "{target}: {value} is too long",
     "too_many_values": "expected {columns:,} columns, found more than {max:,}",
-    "unclosed_quote": "a quote is never closed, and the rest of the file is read as one field; close it, or set "
-    "`quote` to an empty string if quotes have no meaning in this file",
+    "text_after_quote": "text follows a closing quote[, and the row extends over {lines:,} more lines]; double the "
+    "quotes within values, or set `escape` or `quote`",
+    "unclosed_quote": "a quote is not closed within its row[, and {lines:,} more lines are read as its value]; close "
+    "it, or set `quote` to an empty string if quotes have no meaning in this file",
     "wrong_column_count": "expected {columns:,} columns, found {values:,}",
     "wrong_type": "{target}: {value} has the wrong type",
 }
@@ -185,6 +187,8 @@ SOURCES: Final = {
     "forbidden": "`{url}` responded with {status}[ {reason}]; renew the credentials in the URL",
     "forbidden_path": "`{source}` is outside of the directories that this service may read; an operator can add one "
     "with `entrepot up --files DIRECTORY` or ENTREPOT_FILE_ROOTS",
+    "header_changed": "the header row occurs again with its columns in another order; import the files that were "
+    "joined here one by one",
     "header_encoding": "the header row is not valid text in this `encoding`; correct it",
     "header_too_long": "the header row has over {bytes:,} bytes; at most {max:,} are allowed; check that this is a CSV "
     "file with line ends",
@@ -216,10 +220,12 @@ SOURCES: Final = {
     "so let this service reach the host directly",
     "rate_limited": "`{url}` responded with {status}[ {reason}]: rate limit",
     "record_rejected": "{position}: {cause}; correct the source, or set `on_error` to `quarantine` or `drop`",
+    "sep_line_conflict": "the first line, `sep={found}`, contradicts `delimiter` {delimiter!r}; correct or omit it",
     "server_error": "`{url}` responded with {status}[ {reason}]",
     "source_changed": "the source has changed before the cursor[; its last record was continued{continued:?}]; "
     "restore it, or reset the cursor to {{}} to read it from the start",
     "source_changing": "`{source}` was changed while it was read",
+    "text_after_header_quote": "text follows a closing quote in the header row; correct it, or set `escape` or `quote`",
     "timed_out": "`{url}` did not respond in time",
     "tls_failure": "no encrypted connection to `{url}`[: {reason}]; check that its port is one for https",
     "too_many_columns": "the header row has {columns:,} columns; at most {max:,} are allowed; check `delimiter`",
@@ -242,6 +248,8 @@ SOURCES: Final = {
     "unsupported_content_encoding": "`{url}` responded with the content encoding {encoding!r}; gzip and zstd are "
     "supported",
     "truncated_object": "the text ends inside an object that is larger than a record may be",
+    "unsupported_sep_line": "the first line, `sep={delimiter}`, names an unsupported delimiter; expected one ASCII "
+    "character other than `quote`",
     "utf_16_mark": "the text is UTF-16; set `encoding` to `utf-16`",
     "workbook": "the data is a workbook ({kind}); export the sheet as CSV (UTF-8)",
     "wrong_compression": "the source should be {expected}, but its first bytes show {found}; correct `compression`, or "
@@ -323,6 +331,8 @@ CONFIGURATIONS: Final = {
     "extra_forbidden": "unknown field[; expected one of: {fields}]",
     "field_names_too_long": "the names in `fields` are too long; at most {max:,} characters in total are allowed",
     "masked_value": "the value has secrets that are shown as {mask}; enter all of it again, or leave it out to keep it",
+    "comment_has_other_meaning": "`comment` must differ from `delimiter`, `quote` and `escape`",
+    "escape_has_other_meaning": "`escape` must differ from `delimiter` and `quote`",
     "quote_is_delimiter": "`quote` and `delimiter` must differ",
     "timestamp_field_not_in_fields": "`timestamp_field` {field!r} is not in `fields`",
     "unknown_encoding": "unknown text encoding {encoding!r}; expected, for example, utf-8, utf-16, latin-1 or cp1252",

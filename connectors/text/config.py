@@ -70,7 +70,7 @@ class TextConfig(BaseModel):
     delimiter: str | None = Field(
         default=None,
         title="Delimiter (CSV)",
-        description="one ASCII character between values; default: comma, or tab for .tsv",
+        description="one ASCII character between values; default: that of a first line `sep=`, comma, or tab for .tsv",
         examples=[",", ";", "\t"],
         pattern=r"^[\x01-\x09\x0b\x0c\x0e-\x7f]$",
     )
@@ -80,6 +80,28 @@ class TextConfig(BaseModel):
         description="one ASCII character around values that contain delimiters or line breaks; empty: no quoting",
         examples=['"'],
         pattern=r"^[\x01-\x09\x0b\x0c\x0e-\x7f]?$",
+    )
+    escape: Literal["", "\\"] = Field(
+        default="",
+        title="Escape (CSV)",
+        description="character that takes the meaning from a quote, a delimiter, a line end or itself: a backslash, or "
+        "none; a doubled quote is always one quote",
+        examples=["\\"],
+    )
+    comment: str = Field(
+        default="",
+        title="Comment (CSV)",
+        description="one ASCII character; lines that start with it are skipped; empty: no comments",
+        examples=["#"],
+        pattern=r"^[!-~]?$",
+    )
+    skip_lines: int = Field(
+        default=0,
+        title="Skipped lines (CSV)",
+        description="number of lines before the header row that are not part of the table",
+        examples=[2],
+        ge=0,
+        le=10_000,
     )
     header_row: bool = Field(
         default=True, title="Header row (CSV)", description="the first row names the fields", examples=[True]
@@ -165,6 +187,10 @@ class TextConfig(BaseModel):
     def _check_consistency(self) -> Self:
         if self.quote and self.quote == (self.delimiter or ","):
             raise field_error("quote_is_delimiter", {})
+        if self.escape and self.escape in {self.quote, self.delimiter or ","}:
+            raise field_error("escape_has_other_meaning", {})
+        if self.comment and self.comment in {self.quote, self.escape, self.delimiter or ","}:
+            raise field_error("comment_has_other_meaning", {})
         if not self.header_row and not self.fields:
             raise field_error("columns_unnamed", {})
         if sum(map(len, self.fields or ())) > MAX_NAME_CHARACTERS:

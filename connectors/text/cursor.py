@@ -17,6 +17,9 @@ MAX_POSITION: Final = 2**62  # file offsets have 63 bits
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{24}$")]
 
 
+DELIMITER: Final = r"^[\x01-\x09\x0b\x0c\x0e-\x7f]$"
+
+
 class TextCursor(BaseModel):
     """The position after the last committed record. Offsets count bytes of the decompressed text in UTF-8."""
 
@@ -28,6 +31,9 @@ class TextCursor(BaseModel):
     tail: Digest | None = None
     checksum: int | None = Field(default=None, ge=0, lt=2**32)  # CRC-32 of all text before it
     fields: tuple[str, ...] | None = Field(default=None, strict=False)
+    delimiter: str | None = Field(default=None, pattern=DELIMITER)  # of a `sep=` line
+    trailing_delimiter: bool = False  # of every row
+    padded: bool = False  # fields have blanks around them
     source_bytes: int = Field(default=0, ge=0, le=MAX_POSITION)  # raw bytes of the source already counted as read
     plain: bool = False  # the source is uncompressed UTF-8, so reading can start at an offset
     open: bool = False  # the last record ended at the end of the text, without a line end

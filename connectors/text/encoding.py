@@ -5,6 +5,7 @@ from typing import Final
 
 from connectors.contract import FixConfiguration
 
+BOM: Final = codecs.BOM_UTF8  # the byte-order mark, in the text as UTF-8
 MARKER: Final = "\udcff"  # a lone surrogate: never in valid text, and every UTF-8 decoder rejects it
 
 
@@ -43,4 +44,4 @@ def bom_length(start: bytes) -> int:
     """Return the length of the UTF-8 byte-order mark. Raise `FixConfiguration` for the mark of UTF-16."""
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise FixConfiguration("utf_16_mark")
-    return len(codecs.BOM_UTF8) if start.startswith(codecs.BOM_UTF8) else 0
+    return len(BOM) if start.startswith(BOM) else 0

@@ -15,15 +15,16 @@ from connectors.contract import Batch, ConfigurationProblem, ConnectorError, Fix
 from connectors.kit.threads import in_thread
 from connectors.text.compression import Uncompressed, Unpacker
 from connectors.text.config import FormatName, TextConfig
+from connectors.text.csv.grammar import Dialect
+from connectors.text.csv.header import CsvOptions, unknown_field
+from connectors.text.csv.parser import Csv
 from connectors.text.cursor import START, TextCursor
 from connectors.text.detection import Proposal, parse_content_type, propose
 from connectors.text.encoding import ToUtf8, is_utf8
 from connectors.text.fingerprint import PREFIX_BYTES, digest
-from connectors.text.formats.csv import Csv, unknown_field
-from connectors.text.formats.csv_grammar import Dialect
 from connectors.text.formats.json_array import JsonArray
 from connectors.text.formats.ndjson import Ndjson
-from connectors.text.formats.records import Format
+from connectors.text.formats.records import Format, Layout
 from connectors.text.reader import BLOCK_BYTES, ReadPlan, TextReader
 from connectors.text.timestamps import TimestampReader
 from schemas.coded import caused_by
@@ -176,7 +177,6 @@ def make_format(config: TextConfig, name: FormatName, proposal: Proposal, cursor
 
 
 def _csv(config: TextConfig, proposal: Proposal, cursor: TextCursor, stamps: TimestampReader | None) -> Csv:
-    delimiter = config.delimiter or ("\t" if proposal.tabs else ",")
     fields = config.fields or cursor.fields
     if cursor.byte and not fields:
         raise FixConfiguration("cursor_without_fields")
@@ -184,10 +184,19 @@ def _csv(config: TextConfig, proposal: Proposal, cursor: TextCursor, stamps: Tim
         raise FixConfiguration("columns_unnamed")
     if stamps and fields and stamps.field not in fields:
         raise unknown_field(stamps.field, fields)
-    header_row = config.header_row and proposal.header_row and not cursor.byte
-    return Csv(
-        Dialect(delimiter.encode(), config.quote.encode()), stamps, config.on_error, fields, header_row=header_row
+    delimiter = config.delimiter or ("\t" if proposal.tabs else ",")
+    options = CsvOptions(
+        Dialect(delimiter.encode(), config.quote.encode(), config.escape.encode()),
+        config.fields,
+        config.header_row and proposal.header_row,
+        config.skip_lines,
+        config.comment.encode(),
+        delimiter_given=config.delimiter is not None,
     )
+    if not cursor.byte:
+        return Csv(options, stamps, config.on_error)
+    layout = Layout(cursor.fields, cursor.delimiter, cursor.trailing_delimiter, cursor.padded)
+    return Csv(options, stamps, config.on_error, layout)
 
 
 async def check_text(
@@ -231,6 +240,9 @@ FIELD_OF: Final = {
     "invalid_json": "/format",
     "not_an_object": "/format",
     "unclosed_header_quote": "/quote",
+    "text_after_header_quote": "/quote",
+    "sep_line_conflict": "/delimiter",
+    "unsupported_sep_line": "/delimiter",
     "nul_in_header": "/encoding",
     "header_encoding": "/encoding",
     "utf_16_mark": "/encoding",
@@ -241,6 +253,7 @@ FIELD_OF: Final = {
     "header_too_long": "/delimiter",
     "wrong_column_count": "/delimiter",
     "unclosed_quote": "/quote",
+    "text_after_quote": "/quote",
     "unknown_timestamp_field": "/timestamp_field",
     "missing_timestamp": "/timestamp_field",
     "bad_timestamp": "/timestamp_format",

@@ -221,7 +221,7 @@ class TextReader:
         """Skip a record that is too large to buffer. Its end decides the reject."""
         self._too_large = False
         skipper, excerpt = self._skipping = self._skipping or (
-            text_format.skipper(text),
+            text_format.skipper(text[: self._record_bytes]),
             text[: self._record_bytes],
         )
         consumed, ended = skipper.skip(
@@ -264,14 +264,17 @@ class TextReader:
     def _next_cursor(self) -> TextCursor:
         head, tail = self._prefix.digests()
         assert self._format is not None, "a batch has records"
-        fields = self._format.fields
+        layout = self._format.layout
         return TextCursor(
             byte=self._prefix.at,
             row=self._row,
             head=head,
             tail=tail,
             checksum=self._prefix.checksum,
-            fields=tuple(fields) if fields else None,
+            fields=layout.fields,
+            delimiter=layout.delimiter,
+            trailing_delimiter=layout.trailing_delimiter,
+            padded=layout.padded,
             source_bytes=max(self._raw_offset, self._cursor.source_bytes),
             plain=self._plan.utf8 and self._decoder.plain,
             open=self._format.line_based and self._text_ended and not self._prefix.tail.endswith(b"\n"),

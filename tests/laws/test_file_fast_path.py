@@ -11,10 +11,11 @@ from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 
 from connectors.contract import Limits
-from connectors.text.formats.csv import Csv
-from connectors.text.formats.csv_columns import to_ndjson
-from connectors.text.formats.csv_grammar import Dialect, Grammar
-from connectors.text.formats.records import Parsed
+from connectors.text.csv.columns import Table, to_ndjson
+from connectors.text.csv.grammar import Dialect, Grammar
+from connectors.text.csv.header import CsvOptions
+from connectors.text.csv.parser import Csv
+from connectors.text.formats.records import Layout, Parsed
 from connectors.text.formats.timestamp_columns import micros_column
 from connectors.text.timestamps import InvalidRecord, TimestampReader
 from schemas.instants import micros
@@ -60,8 +61,9 @@ def well_formed_text(draw: st.DrawFn, dialect: Dialect) -> bytes:
 
 
 def parse_exactly(text: bytes, dialect: Dialect, width: int, stamps: TimestampReader | None) -> Parsed:
-    fields = [f"f{at}" for at in range(width)]
-    return Csv(dialect, stamps, "quarantine", fields, header_row=False)._exact(text, 1, final=True)
+    fields = tuple(f"f{at}" for at in range(width))
+    options = CsvOptions(dialect, fields, header_row=False)
+    return Csv(options, stamps, "quarantine", Layout(fields))._exact(text, 1, final=True)
 
 
 @settings(deadline=None, max_examples=6 * settings().max_examples)
@@ -72,7 +74,7 @@ def test_fast_path_equals_exact_path(data: st.DataObject, dialect: Dialect, extr
     first = grammar.row(text, 0, final=True)
     width = (len(first.fields) if first else 1) + extra
     text = text[: grammar.well_formed(text)]
-    fast = to_ndjson(text, [f"f{at}" for at in range(width)], dialect.delimiter, dialect.quote, None)
+    fast = to_ndjson(text, Table([f"f{at}" for at in range(width)], dialect), None)
     exact = parse_exactly(text, dialect, width, None)
     event("fast" if fast and fast[1] else "declined or empty")
     if fast is not None:
@@ -104,7 +106,7 @@ def test_exact_path_equals_python_csv(text: bytes) -> None:
         if text[at : row.end].strip(b"\r\n"):
             rows.append([field.decode() for field in row.fields])
         at = row.end
-        if row.unclosed:
+        if row.problem == "unclosed_quote":
             return
     assert rows == expected
 
@@ -170,7 +172,7 @@ def test_an_offset_in_a_timestamp_is_applied(at: datetime, minutes: int) -> None
 def test_every_character_is_preserved_in_a_field() -> None:
     surrogates = range(0xD800, 0xE000)
     characters = [chr(code) for code in (*range(0x3000), *range(0x3000, 0x110000, 89)) if code not in surrogates]
-    rows = [f'a,"{character.replace(chr(34), chr(34) * 2)}"\n' for character in characters]
+    rows = [f'1,"{character.replace(chr(34), chr(34) * 2)}"\n' for character in characters]
     outcome = read_all(b"a,b\n" + "".join(rows).encode(), limits=Limits(clock=lambda: NOW))
     assert outcome.rejects == [("row 1", "nul_byte")]
     assert [orjson.loads(line)["b"] for line in outcome.lines] == characters[1:]

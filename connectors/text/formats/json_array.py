@@ -4,7 +4,6 @@ Objects are kept byte for byte, without line ends. An unclosed array raises `Ret
 """
 
 import re
-from collections.abc import Sequence
 from typing import Final, Literal
 
 import orjson
@@ -12,7 +11,7 @@ import orjson
 from connectors.contract import FixConfiguration, RetryLater
 from connectors.text.formats.json_scanner import STRING_END, closing_end, cut_at_boundaries, match_end, skip_blanks
 from connectors.text.formats.json_values import collect_record, parse_all
-from connectors.text.formats.records import Collector, OnError, Parsed
+from connectors.text.formats.records import NO_LAYOUT, Collector, OnError, Parsed
 from connectors.text.timestamps import TimestampReader
 from schemas.coded import Param, Params
 
@@ -24,6 +23,7 @@ class JsonArray:
     """Parses one JSON array. `begun`: reading resumes after one of its objects."""
 
     noun: Final = "object"
+    layout: Final = NO_LAYOUT
     line_based: Final = False
 
     def __init__(self, timestamps: TimestampReader | None, on_error: OnError, *, begun: bool) -> None:
@@ -31,11 +31,6 @@ class JsonArray:
         self._on_error = on_error
         self._begun = begun
         self._last_ordinal = 0  # of the last object, for messages
-
-    @property
-    def fields(self) -> Sequence[str] | None:
-        """None: every object names its own fields."""
-        return None
 
     def skipper(self, text: bytes) -> "ObjectSkipper":
         """Return a skipper for the object at the front of `text`."""

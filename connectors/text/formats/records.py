@@ -1,7 +1,6 @@
 """The output of a format parser: records as NDJSON lines, and rejects. Does no I/O."""
 
 from array import array
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, Protocol
 
@@ -33,6 +32,19 @@ class Parsed:
         return self.count + len(self.rejects) + self.dropped
 
 
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What a CSV text says about itself at its start. The cursor keeps it, for reading from the middle."""
+
+    fields: tuple[str, ...] | None = None  # in the header row, or configured
+    delimiter: str | None = None  # of a `sep=` line
+    trailing_delimiter: bool = False
+    padded: bool = False
+
+
+NO_LAYOUT: Final = Layout()
+
+
 class Skipper(Protocol):
     """Finds the end of a record that is too large to buffer, chunk by chunk."""
 
@@ -60,8 +72,8 @@ class Format(Protocol):
         ...
 
     @property
-    def fields(self) -> Sequence[str] | None:
-        """The field names read from the text, to be stored in the cursor."""
+    def layout(self) -> Layout:
+        """What the text says about itself, to be stored in the cursor."""
         ...
 
     def parse(self, text: bytes, first: int, *, final: bool) -> Parsed:
@@ -114,6 +126,10 @@ class Collector:
                 self.dropped += 1
             case "quarantine":
                 self.rejects.append(reject)
+
+    def abort(self, code: str, params: Params, record: bytes) -> None:
+        """End reading at a record, however invalid records are handled."""
+        self.stop = Reject(f"{self.noun} {self.first + self.read}", code, params, record[:EXCERPT_BYTES])
 
     def parsed(self, consumed: int) -> Parsed:
         """Return the collected records, parsed from `consumed` bytes."""

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors.contract import Limits
-from connectors.text.formats.csv_grammar import MAX_FIELDS, CsvSkipper, Dialect, Grammar
+from connectors.text.csv.grammar import MAX_FIELDS, Dialect, Grammar
+from connectors.text.csv.skippers import CsvSkipper
 from tests.unit.connectors.texts import NOW, read_all
 
 COMMA = Dialect(b",", b'"')

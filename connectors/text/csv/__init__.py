@@ -1,0 +1,1 @@
+"""The CSV format: dialect, header, rows."""

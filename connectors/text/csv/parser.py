@@ -1,0 +1,229 @@
+"""Convert CSV (RFC 4180) to NDJSON. Every value stays a string, byte for byte.
+
+The fast path converts blocks of well-formed records by column, or declines; the exact path parses row by row. Both
+produce the same bytes. Blank and empty rows, comments, and header rows of texts that were joined are not records.
+"""
+
+from dataclasses import replace
+from typing import Final
+
+import orjson
+
+from connectors.text.csv.grammar import MAX_FIELDS, UNCLOSED_QUOTE, CsvRow, Grammar
+from connectors.text.csv.header import (
+    CsvOptions,
+    Preamble,
+    RepeatedHeader,
+    count_columns,
+    header_too_long,
+    is_padded,
+    unknown_field,
+)
+from connectors.text.csv.skippers import CsvSkipper, LineSkipper
+from connectors.text.csv.stray_quotes import are_rows_after, is_line_malformed
+from connectors.text.encoding import BOM
+from connectors.text.formats.records import Collector, Layout, OnError, Parsed, Skipper
+from connectors.text.timestamps import InvalidRecord, TimestampReader
+from schemas.coded import Params
+
+MAX_BLOCK_BYTES: Final = 1 << 30
+MIN_BLOCK_BYTES: Final = 32 * 1024  # a block with invalid records is halved down to this size, then parsed row by row
+MAX_FAST_COLUMNS: Final = 500  # above this, parsing by row is faster; every column also costs about 10 KB
+MAX_GROWTH: Final = 4  # average output bytes per input byte of a block: every record repeats the field names
+
+
+class Csv:
+    """Parses one CSV text, from its start, or from its middle if `layout` is known."""
+
+    noun: Final = "row"
+    line_based: Final = True
+
+    def __init__(
+        self, options: CsvOptions, timestamps: TimestampReader | None, on_error: OnError, layout: Layout | None = None
+    ) -> None:
+        self._options = options
+        self._block_bytes = MAX_BLOCK_BYTES
+        self._timestamps = timestamps
+        self._on_error = on_error
+        self._ignored = options.ignored
+        self._preamble = None if layout else Preamble(options)
+        self._is_settled = layout is not None
+        self._apply(layout or Layout(options.fields))
+
+    def _apply(self, layout: Layout) -> None:
+        self.layout = layout
+        self._fields = self._options.fields or layout.fields or ()
+        delimiter = layout.delimiter.encode() if layout.delimiter else self._options.dialect.delimiter
+        self._dialect = replace(self._options.dialect, delimiter=delimiter, padded=layout.padded)
+        self._grammar = Grammar(self._dialect)
+        self._repeated = RepeatedHeader(layout.fields or ())
+
+    def skipper(self, text: bytes) -> Skipper:
+        """Return a skipper for the record at the front of `text`."""
+        if self._preamble and not self._preamble.done:
+            raise header_too_long(len(text))
+        self._is_settled = True
+        lines = text[: text.rfind(b"\n") + 1]
+        if len(self._fields) > 1 and are_rows_after(self._grammar, lines, len(self._fields)):
+            return LineSkipper()
+        return CsvSkipper(self._dialect)
+
+    def parse(self, text: bytes, first: int, *, final: bool) -> Parsed:
+        """Parse the complete records at the front of `text`."""
+        if self._preamble and not self._preamble.done:
+            consumed = self._parse_preamble(self._preamble, text, final=final)
+            if consumed or not self._preamble.done:
+                return Parsed(consumed)
+        if not self._is_settled:
+            self._settle(text, final=final)
+        if not self._is_settled or len(self._fields) > MAX_FAST_COLUMNS:
+            return self._exact(text, first, final=final)
+        block = self._bounded(text)
+        quote = self._dialect.quote
+        while True:
+            end = self._grammar.well_formed(block)
+            if len(block) == len(text) and final and not (quote and quote in block[end:]):
+                end = len(block)
+            if (end >= MIN_BLOCK_BYTES // 2 or end == len(text)) and (parsed := self._fast(block[:end])):
+                self._block_bytes = min(2 * self._block_bytes, MAX_BLOCK_BYTES)
+                return parsed
+            if len(block) <= MIN_BLOCK_BYTES:
+                return self._exact(text, first, final=final)
+            self._block_bytes = max(len(block) // 2, MIN_BLOCK_BYTES)
+            block = block[: self._block_bytes]
+
+    def _parse_preamble(self, preamble: Preamble, text: bytes, *, final: bool) -> int:
+        consumed = preamble.parse(text, final=final)
+        if preamble.done:
+            names = preamble.names if preamble.names and not self._options.fields else self._options.fields or ()
+            if self._timestamps and self._timestamps.field not in names:
+                raise unknown_field(self._timestamps.field, names)
+            self._apply(Layout(preamble.names or self._options.fields, preamble.delimiter))
+        return consumed
+
+    def _settle(self, text: bytes, *, final: bool) -> None:
+        """Adopt the layout that the header row and the first row agree on; until that is complete, nothing."""
+        header = self._preamble.header if self._preamble else None
+        grammar, start = Grammar(replace(self._dialect, padded=True)), 0
+        while True:
+            start = self._content_start(text, start)
+            row = grammar.row(text, start, final=final)
+            if row is None or start == len(text):
+                return
+            if any(row.fields):
+                break
+            start = row.end
+        padded = is_padded(header, row)
+        if not padded:
+            row = self._grammar.row(text, start, final=final) or row
+        nameless_last = header is not None and not header.fields[-1] and not self._options.fields
+        columns, trailing = count_columns(self._fields, row, nameless_last=nameless_last)
+        names = self.layout.fields if self._options.fields else self._fields[:columns]
+        self._apply(replace(self.layout, fields=names, trailing_delimiter=trailing, padded=padded))
+        self._is_settled = True
+
+    def _content_start(self, text: bytes, at: int) -> int:
+        match = self._ignored.match(text, at)
+        return match.end() if match else at
+
+    def _fast(self, text: bytes) -> Parsed | None:
+        from connectors.text.csv.columns import Table, to_ndjson  # noqa: PLC0415 -- 25 MB, only needed for reading
+
+        comment = self._options.comment
+        if comment and (text.startswith(comment) or b"\n" + comment in text):
+            return None
+        table = Table(self._fields, self._dialect, self.layout.fields or (), self.layout.trailing_delimiter)
+        converted = to_ndjson(text, table, self._timestamps)
+        return Parsed(len(text), *converted) if converted else None
+
+    def _exact(self, text: bytes, first: int, *, final: bool) -> Parsed:
+        collector = Collector(self.noun, first, self._on_error)
+        position = start = 0
+        while position < min(MIN_BLOCK_BYTES, len(text)) and not collector.full:
+            start = self._content_start(text, position)
+            if start == len(text) or (row := self._row(text, start, final=final)) is None:
+                return collector.parsed(start)
+            restarted = text.find(BOM, position, start) >= 0
+            position = row.end
+            self._collect(collector, row, text[start:position], restarted=restarted)
+        return collector.parsed(start if collector.stop else position)
+
+    def _row(self, text: bytes, start: int, *, final: bool) -> CsvRow | None:
+        """Parse the record at `start`: only its first line, if the others are records; up to where a text restarts."""
+        row = self._grammar.row(text, start, final=final)
+        if row is None:
+            return None
+        columns = len(self._fields) + self.layout.trailing_delimiter
+        record = text[start : row.end]
+        if b"\n" in record[:-1] and is_line_malformed(self._grammar, row, record, columns):
+            return CsvRow([], text.index(b"\n", start) + 1, UNCLOSED_QUOTE)
+        if (mark := record.find(BOM)) > 0 and (before := self._before_mark(record, mark, row, columns)):
+            return before._replace(end=start + mark)
+        return row
+
+    def _before_mark(self, record: bytes, mark: int, row: CsvRow, columns: int) -> CsvRow | None:
+        """Return the row before a mark, if a text without a last line end was joined with the next one there."""
+        before = self._grammar.row(record[:mark], 0, final=True)
+        if before is None or before.problem or len(before.fields) != columns:
+            return None
+        if columns == 1:
+            return before if self._repeated.find([record[mark + len(BOM) :].rstrip(b"\r\n")]) else None
+        return before if len(row.fields) != columns else None
+
+    def _collect(self, collector: Collector, row: CsvRow, record: bytes, *, restarted: bool) -> None:
+        columns, fields = len(self._fields), row.fields
+        if self._is_ignored(row, record):
+            return
+        if len(fields) == columns + 1 and not fields[-1].strip():
+            fields = fields[:-1]
+        repeated = self._repeated.find(fields) if restarted or columns > 1 else ""
+        if repeated == "same":
+            return
+        if repeated:
+            collector.abort("header_changed", {}, record)
+            return
+        values = fields if self.layout.trailing_delimiter else row.fields
+        if problem := _find_problem(row, len(values), columns, record):
+            collector.reject(*problem, record)
+            return
+        message = dict(zip(self._fields, (value.decode() for value in values), strict=True))
+        micros = None
+        if self._timestamps is not None:
+            try:
+                micros = self._timestamps.micros(message.get(self._timestamps.field))
+            except InvalidRecord as error:
+                collector.reject(error.code, error.params, record)
+                return
+        collector.accept(orjson.dumps(message), micros)
+
+    def _is_ignored(self, row: CsvRow, record: bytes) -> bool:
+        """Whether a record is a comment, a blank line or an empty row. In a single column, "" is a value."""
+        comment = self._options.comment
+        if comment and record.startswith(comment):
+            return True
+        is_empty = not any(row.fields) or not record.strip()
+        return is_empty and not row.problem and (len(self._fields) > 1 or not record.strip(b"\r\n"))
+
+    def _bounded(self, text: bytes) -> bytes:
+        """Return the part of `text` to convert at once. With short values, field names dominate the NDJSON size."""
+        name_bytes = sum(map(len, self._fields)) + 6 * len(self._fields)
+        output_bytes = len(text) + text.count(b"\n") * name_bytes
+        max_bytes = max(MAX_GROWTH * len(text), 2 * name_bytes + 65_536)
+        return text[: min(self._block_bytes, len(text) * max_bytes // max(output_bytes, max_bytes, 1))]
+
+
+def _find_problem(row: CsvRow, values: int, columns: int, record: bytes) -> tuple[str, Params] | None:
+    if row.problem:
+        lines = record.removesuffix(b"\n").count(b"\n")
+        return row.problem, {"lines": lines} if lines else {}
+    if b"\0" in record:
+        return "nul_byte", {"byte": record.index(0) + 1}
+    try:
+        record.decode()
+    except UnicodeDecodeError as error:
+        return "broken_encoding", {"byte": error.start + 1}
+    if len(row.fields) > MAX_FIELDS:
+        return "too_many_values", {"max": MAX_FIELDS, "columns": columns}
+    if values != columns:
+        return "wrong_column_count", {"values": values, "columns": columns}
+    return None

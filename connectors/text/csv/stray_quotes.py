@@ -1,0 +1,72 @@
+"""Recognize a quote that is not closed in its row, by the lines after it: they are rows of their own."""
+
+import re
+from functools import lru_cache
+from typing import Final
+
+from connectors.text.csv.grammar import UNCLOSED_QUOTE, CsvRow, Dialect, Grammar
+
+MAX_LINES: Final = 3  # that are inspected after the first line of a malformed record
+NUMERIC: Final = re.compile(rb"[-+.,:/ \d]*\d[-+.,:/ \d]*")  # also dates, times and prices
+
+
+def is_line_malformed(grammar: Grammar, row: CsvRow, record: bytes, columns: int) -> bool:
+    """Whether only the first line of a record of several lines is malformed, and the next lines are other records."""
+    if row.problem or len(row.fields) != columns:
+        return (columns > 1 or row.problem == UNCLOSED_QUOTE) and are_rows_after(grammar, record, columns)
+    return joins_rows(record, grammar.dialect, columns)
+
+
+def are_rows_after(grammar: Grammar, text: bytes, columns: int) -> bool:
+    """Whether the lines after the first line of a text are rows of their own."""
+    lines = [line for line in text.split(b"\n", MAX_LINES + 1)[1 : MAX_LINES + 1] if line.strip(b"\r")]
+    return bool(lines) and all(_is_row(grammar, line.removesuffix(b"\r"), columns) for line in lines)
+
+
+def _is_row(grammar: Grammar, line: bytes, columns: int) -> bool:
+    if line.count(grammar.dialect.delimiter) == columns - 1:
+        return True
+    row = grammar.row(line, 0, final=True)
+    return row is not None and not row.problem and len(row.fields) == columns
+
+
+def joins_rows(record: bytes, dialect: Dialect, columns: int) -> bool:
+    """Whether each line of a record has the columns of a row, with numbers and addresses in the same columns.
+
+    A quoted value of several lines, such as a postal address, has its delimiters elsewhere, or other text there.
+    """
+    lines = [line.split(dialect.delimiter) for line in record.rstrip(b"\r\n").split(b"\n")]
+    if len(lines) < 2 or any(len(line) != columns for line in lines):
+        return False
+    kinds = [{_kind(cell.strip(dialect.quote + b" \t\r")) for cell in cells} for cells in zip(*lines, strict=True)]
+    return all(len(kind) == 1 for kind in kinds) and kinds != [{""}] * columns
+
+
+def _kind(cell: bytes) -> str:
+    if NUMERIC.fullmatch(cell):
+        return "number"
+    return "address" if b"@" in cell else ""
+
+
+def may_join_rows(text: bytes, dialect: Dialect, columns: int) -> bool:
+    """Whether a record in well-formed text may join rows: the first and the last line of a value are full."""
+    for value in _multiline_values(dialect).finditer(text):
+        first = text.rfind(b"\n", 0, value.start(1)) + 1
+        last = text.rfind(b"\n", 0, value.end()) + 1
+        if all(_delimiters(text, at, dialect.delimiter) == columns - 1 for at in (first, last)):
+            return True
+    return False
+
+
+def _delimiters(text: bytes, start: int, delimiter: bytes) -> int:
+    end = text.find(b"\n", start)
+    return text.count(delimiter, start, end if end >= 0 else len(text))
+
+
+@lru_cache(maxsize=16)
+def _multiline_values(dialect: Dialect) -> re.Pattern[bytes]:
+    """Return the pattern of the text up to and with the next quoted value of several lines."""
+    return re.compile(
+        b"(?:[^%(q)b]++|%(q)b[^%(q)b\n]*+(?:%(q)b%(q)b[^%(q)b\n]*+)*+%(q)b(?!%(q)b))*+"
+        b"(%(q)b[^%(q)b]*+(?:%(q)b%(q)b[^%(q)b]*+)*+%(q)b)" % {b"q": re.escape(dialect.quote)}
+    )
