@@ -40,6 +40,11 @@ class ToUtf8:
             raise FixConfiguration("wrong_encoding", {"encoding": self._encoding}, detail=str(error)) from error
 
 
+def has_bom(text: bytes) -> bool:
+    """Whether a byte-order mark is in a text. The search for its first byte alone is much faster."""
+    return BOM[:1] in text and BOM in text
+
+
 def bom_length(start: bytes) -> int:
     """Return the length of the UTF-8 byte-order mark. Raise `FixConfiguration` for the mark of UTF-16."""
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):

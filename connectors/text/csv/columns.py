@@ -17,7 +17,7 @@ from pyarrow import csv
 from connectors.text.csv.grammar import Dialect
 from connectors.text.csv.header import RepeatedHeader
 from connectors.text.csv.stray_quotes import may_join_rows
-from connectors.text.encoding import BOM
+from connectors.text.encoding import has_bom
 from connectors.text.formats.timestamp_columns import micros_column
 from connectors.text.timestamps import TimestampReader
 
@@ -77,7 +77,7 @@ def _columns(text: bytes, table: Table) -> list[Any] | None:
 
 
 def _is_supported(text: bytes, dialect: Dialect) -> bool:
-    if len(text.translate(None, UNSUPPORTED)) != len(text) or BOM in text:
+    if len(text.translate(None, UNSUPPORTED)) != len(text) or has_bom(text):
         return False
     if (dialect.escape and dialect.escape in text) or (dialect.padded and dialect.quote and dialect.quote in text):
         return False

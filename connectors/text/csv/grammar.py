@@ -44,6 +44,7 @@ class Grammar:
 
     def __init__(self, dialect: Dialect) -> None:
         self.dialect = dialect
+        self._signs = tuple(sign for sign in (dialect.quote, dialect.escape) if sign)
         delimiter, quoted = re.escape(dialect.delimiter), quoted_field(dialect)
         some = b"[^%b\n]*+" % re.escape(dialect.quote)
         field_start = rb"(?:(?<=[%b\n])|\A)" % delimiter
@@ -68,20 +69,14 @@ class Grammar:
         if line_end < 0 and not final:
             return None
         stop = line_end if line_end >= 0 else len(text)
-        if self._is_plain(text, start, stop):
-            line = text[start:stop].removesuffix(b"\r") if line_end >= 0 else text[start:stop]
-            return self._trimmed(line.split(self.dialect.delimiter, MAX_FIELDS), min(stop + 1, len(text)))
-        return self._quoted_row(text, start, final=final)
-
-    def _is_plain(self, text: bytes, start: int, stop: int) -> bool:
-        quote, escape = self.dialect.quote, self.dialect.escape
-        return not (quote and text.find(quote, start, stop) >= 0) and not (
-            escape and text.find(escape, start, stop) >= 0
-        )
+        for sign in self._signs:
+            if text.find(sign, start, stop) >= 0:
+                return self._quoted_row(text, start, final=final)
+        line = text[start:stop].removesuffix(b"\r") if line_end >= 0 else text[start:stop]
+        fields, end = line.split(self.dialect.delimiter, MAX_FIELDS), min(stop + 1, len(text))
+        return self._trimmed(fields, end) if self.dialect.padded else CsvRow(fields, end)
 
     def _trimmed(self, fields: list[bytes], end: int) -> CsvRow:
-        if not self.dialect.padded:
-            return CsvRow(fields, end)
         trimmed = [field.strip(self.dialect.blanks) for field in fields]
         return CsvRow(trimmed, end, padded=tuple(at for at, field in enumerate(fields) if trimmed[at] != field))
 

@@ -143,7 +143,7 @@ class Csv:
             start = self._content_start(text, position)
             if start == len(text) or (row := self._row(text, start, final=final)) is None:
                 return collector.parsed(start)
-            restarted = text.find(BOM, position, start) >= 0
+            restarted = start > position and text.find(BOM, position, start) >= 0
             position = row.end
             self._collect(collector, row, text[start:position], restarted=restarted)
         return collector.parsed(start if collector.stop else position)
@@ -154,12 +154,12 @@ class Csv:
         if row is None:
             return None
         columns = len(self._fields) + self.layout.trailing_delimiter
-        record = text[start : row.end]
-        if b"\n" in record[:-1] and is_line_malformed(self._grammar, row, record, columns):
-            return CsvRow([], text.index(b"\n", start) + 1, UNCLOSED_QUOTE)
-        if (mark := record.find(BOM)) > 0 and (before := self._before_mark(record, mark, row, columns)):
-            return before._replace(end=start + mark)
-        return row
+        line_end = text.find(b"\n", start, row.end - 1)
+        if line_end >= 0 and is_line_malformed(self._grammar, row, text[start : row.end], columns):
+            return CsvRow([], line_end + 1, UNCLOSED_QUOTE)
+        mark = text.find(BOM, start, row.end)
+        before = self._before_mark(text[start : row.end], mark - start, row, columns) if mark >= 0 else None
+        return before._replace(end=mark) if before else row
 
     def _before_mark(self, record: bytes, mark: int, row: CsvRow, columns: int) -> CsvRow | None:
         """Return the row before a mark, if a text without a last line end was joined with the next one there."""
@@ -201,7 +201,7 @@ class Csv:
         comment = self._options.comment
         if comment and record.startswith(comment):
             return True
-        is_empty = not any(row.fields) or not record.strip()
+        is_empty = not any(row.fields) or (len(row.fields) == 1 and not row.fields[0].strip())
         return is_empty and not row.problem and (len(self._fields) > 1 or not record.strip(b"\r\n"))
 
     def _bounded(self, text: bytes) -> bytes:

@@ -50,17 +50,15 @@ def _kind(cell: bytes) -> str:
 
 def may_join_rows(text: bytes, dialect: Dialect, columns: int) -> bool:
     """Whether a record in well-formed text may join rows: the first and the last line of a value are full."""
+    delimiter = dialect.delimiter
     for value in _multiline_values(dialect).finditer(text):
-        first = text.rfind(b"\n", 0, value.start(1)) + 1
-        last = text.rfind(b"\n", 0, value.end()) + 1
-        if all(_delimiters(text, at, dialect.delimiter) == columns - 1 for at in (first, last)):
-            return True
+        opening, closing = value.span(1)
+        first = text.rfind(b"\n", 0, opening) + 1
+        if text.count(delimiter, first, text.find(b"\n", opening)) == columns - 1:
+            last, end = text.rfind(b"\n", opening, closing) + 1, text.find(b"\n", closing)
+            if text.count(delimiter, last, end if end >= 0 else len(text)) == columns - 1:
+                return True
     return False
-
-
-def _delimiters(text: bytes, start: int, delimiter: bytes) -> int:
-    end = text.find(b"\n", start)
-    return text.count(delimiter, start, end if end >= 0 else len(text))
 
 
 @lru_cache(maxsize=16)

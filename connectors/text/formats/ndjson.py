@@ -10,7 +10,7 @@ from typing import Final
 
 import orjson
 
-from connectors.text.encoding import BOM
+from connectors.text.encoding import BOM, has_bom
 from connectors.text.formats.json_values import collect_record, parse_all
 from connectors.text.formats.records import NO_LAYOUT, Collector, OnError, Parsed
 from connectors.text.timestamps import TimestampReader
@@ -40,7 +40,7 @@ class Ndjson:
         """Parse the complete lines at the front of `text`."""
         end = len(text) if final else text.rfind(b"\n") + 1
         lines = text[:end].split(b"\n")
-        if b"\r" not in text and BOM not in text:
+        if b"\r" not in text and not has_bom(text):
             records = [record for line in lines if (record := line.strip(BLANKS))]
             if fast := parse_all(records, end, self._timestamps):
                 return fast
