@@ -3,6 +3,7 @@
 import asyncio
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -143,7 +144,7 @@ async def test_a_check_names_the_invalid_field(root: Path) -> None:
     (root / "cut.ndjson").write_text("a,b\n1,2\n")
     limits = Limits(file_roots=(root,))
 
-    async def problem(source: str, **more: str) -> tuple[str, str] | None:
+    async def problem(source: str, **more: Any) -> tuple[str, str] | None:
         problems = await check(Config(source=source, stream="s", **more), limits)
         return (problems[0].field, problems[0].code) if problems else None
 
