@@ -19,7 +19,8 @@ from app.sentences.sentence import sentence
 from connectors.contract import LaneName, Reject
 from connectors.providers.collect import MAX_APPENDED_BYTES, PROVIDER
 from connectors.text.formats.records import OnError
-from schemas.json_values import MAX_JSON_DEPTH, is_too_deep
+from projections.mapping.numbers import is_inexact
+from schemas.json_values import MAX_JSON_DEPTH, is_too_deep, json_levels
 
 UPLOADS: Final = UUID("3f1b9a52-6c0e-5c38-9d0a-8a4f5f7c21de")  # namespace of upload ids from idempotency keys
 FORMATS: Final = ("epoch", "auto")  # of timestamps: numbers by magnitude, strings as ISO 8601
@@ -63,7 +64,7 @@ class CollectQuery(Query):
         """Return the fields to append.
 
         Raises:
-            ApiProblem: 422, not a JSON object, too large or nested too deep.
+            ApiProblem: 422, not a JSON object, too large, nested too deep, or with a number that would be rounded.
 
         """
         if self.append is None:
@@ -78,6 +79,8 @@ class CollectQuery(Query):
             raise _bad_append(f"limited to {MAX_APPENDED_BYTES:,} bytes")
         if is_too_deep(fields):
             raise _bad_append(f"nested deeper than {MAX_JSON_DEPTH} levels")
+        if any(is_inexact(value) for level in json_levels(fields) for value in level):
+            raise _bad_append("integers of more than 64 bits would be rounded; append them as text")
         return fields
 
 

@@ -57,6 +57,7 @@ def test_defaults_of_an_upload() -> None:
         ({"droperrors": "true", "on_error": "abort"}, "?droperrors"),
         ({"append": "[1]"}, "?append"),
         ({"append": "{"}, "?append"),
+        ({"append": '{"account": {"id": 894301012345678901231}}'}, "?append"),
         ({"append": '{"a":' + "[" * 200 + "]" * 200 + "}"}, "?append"),
         ({"append": '{"a":' + "[" * 400 + "]" * 400 + "}"}, "?append"),
         ({"append": '{"' + "ä" * 510 + '":1}'}, "?append"),

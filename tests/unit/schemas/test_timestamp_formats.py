@@ -92,6 +92,12 @@ def test_a_value_is_parsed_in_its_format_or_rejected(form: str, value: Any, expe
     assert timestamp_parser((form,), UTC_ZONE)(value) == expected
 
 
+@given(st.integers(-(10**8) + 1, 10**8 - 1) | st.floats(-(10.0**8) + 1, 10.0**8 - 1))
+def test_a_number_of_fewer_than_nine_digits_is_no_epoch(number: float) -> None:
+    parse = timestamp_parser(("epoch",), UTC_ZONE)
+    assert (parse(number), parse(f"{number:.9f}"), parse(f"{number:020.3f}")) == (None, None, None)
+
+
 def test_formats_are_tried_in_order() -> None:
     parse = timestamp_parser(("epoch", "auto", "%d.%m.%Y"), UTC_ZONE)
     assert [parse(value) for value in ("1000000000", "2001-09-09T01:46:40Z", "09.09.2001", "?")] == [
