@@ -150,5 +150,5 @@ def new_secret() -> str:
 
 
 def hash_of(secret: str) -> str:
-    """Return the SHA-256 of a secret, which may hold bytes of a header that are no UTF-8."""
+    """Return the SHA-256 of a secret, which may hold bytes of a header that are not UTF-8."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,1 +1,1 @@
-"""The `api` role: HTTP over commands and read models. Makes no decisions about jobs; owns only tokens."""
+"""The `api` role: turns requests into commands, and serves the read models. It decides nothing."""

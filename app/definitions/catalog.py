@@ -81,7 +81,7 @@ class DefinitionCatalog:
         return self._tail.age
 
     async def caught_up(self) -> None:
-        """Wait until all definitions were read once, as long as it takes."""
+        """Wait until all definitions were read once, without a limit."""
         await self._tail.caught_up(None)
 
     @property
@@ -98,7 +98,7 @@ class DefinitionCatalog:
         return self._versions.get(definition_id, {})
 
     def expect(self, command_id: str) -> AbstractContextManager["asyncio.Future[Events]"]:
-        """Give a future of the events that a command causes; enter it before the command is sent."""
+        """Return a future of the events that a command causes; enter it before the command is sent."""
         return self._waiters.expect(command_id)
 
     async def body(self, definition_id: str, version: VersionRecord) -> str:

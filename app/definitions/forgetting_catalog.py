@@ -46,7 +46,7 @@ class ForgettingCatalog:
         return self._records.get(definition_id)
 
     def expect_end(self, definition_id: str) -> AbstractContextManager["asyncio.Future[tuple[DefinitionEvent, ...]]"]:
-        """Give a future that is done when a forgetting under way has ended."""
+        """Return a future that is done when a forgetting under way has ended."""
         return self._waiters.expect(definition_id)
 
     def apply(self, offset: int, event: DefinitionEvent | None) -> None:

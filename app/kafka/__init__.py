@@ -1,1 +1,1 @@
-"""The Kafka kit: consumers, producers, transactions, topics. Knows no jobs and no messages."""
+"""Kafka clients: consumers, producers, transactions, topics. Independent of jobs and messages."""

@@ -34,7 +34,7 @@ class BackgroundConsumer:
         await self._consumer.stop()
 
     def assign(self, numbers: Iterable[int]) -> None:
-        """Read these partitions of all topics, and no others; each has to be sought again."""
+        """Read these partitions of all topics, and no others; each needs a new `seek`."""
         partitions = [TopicPartition(topic, number) for number in numbers for topic in self.topics]
         if partitions:
             self._consumer.assign(partitions)

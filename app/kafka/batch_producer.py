@@ -1,4 +1,4 @@
-"""Writes records and returns when the broker has acked them all. Makes no transactions and knows no Faust."""
+"""Writes records and returns when the broker has acked them all. Without transactions, and independent of Faust."""
 
 from collections.abc import Iterable
 from typing import Final, Self

@@ -32,7 +32,7 @@ OnRevoked = Callable[[frozenset[int]], Awaitable[None]]
 
 
 class SessionExpiredError(RuntimeError):
-    """This process stood still for so long that another worker may own its partitions. Leave; nothing is committed."""
+    """This process was suspended so long that another worker may own its partitions. Leave; nothing is committed."""
 
 
 class GroupConsumer:
@@ -104,7 +104,7 @@ class GroupConsumer:
             gap, self._active_at = self._monotonic() - self._active_at, self._monotonic()
             if gap > SESSION_TIMEOUT_SECONDS and self.owned:
                 raise SessionExpiredError(
-                    f"this process stood still for {gap:.0f} seconds; another worker may own its partitions"
+                    f"this process was suspended for {gap:.0f} seconds; another worker may own its partitions"
                 )
             with self._noting_failure():
                 yield

@@ -75,7 +75,7 @@ class PartitionReader:
         """Yield the records in order.
 
         Raises:
-            KafkaTimeoutError: nothing arrived for a minute: the broker is away, or the log was truncated meanwhile.
+            KafkaTimeoutError: nothing arrived for a minute: the broker is unreachable, or the log was truncated.
 
         """
         now = self._monotonic

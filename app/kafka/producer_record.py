@@ -43,7 +43,7 @@ class RecordTooLarge(Exception):
 
 
 def check_size(topic: str, key: bytes | None, value: bytes | None, largest: int, headers: Sequence[Any] = ()) -> None:
-    """Raise `RecordTooLarge` for a record that would not fit into `largest` bytes with all that surrounds it."""
+    """Raise `RecordTooLarge` for a record of more than `largest` bytes, including key, headers and framing."""
     size = len(key or b"") + len(value or b"") + RECORD_OVERHEAD_BYTES
     size += sum(len(name) + len(content) + 10 for name, content in headers)
     if size > largest:
@@ -55,7 +55,7 @@ async def send(producer: Producer, records: Iterable[ProducerRecord]) -> Sequenc
 
     Raises:
         ClockSkewError: the clock of this machine is wrong, or that of the broker.
-        KafkaError: a record is not acked; it may be written all the same.
+        KafkaError: a record is not acked; it may be written nevertheless.
 
     """
     acks = list[asyncio.Future[Any]]()

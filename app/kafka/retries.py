@@ -1,4 +1,4 @@
-"""Back-off for work that fails while Kafka or another service is away. One policy for all of it."""
+"""Back-off for work that fails while Kafka or another service is unavailable. One policy for all."""
 
 import logging
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""Follows a topic live: all partitions, through losses of the broker. Joins no group and commits nothing."""
+"""Follows a topic live: all partitions, through outages of the broker. Joins no group and commits nothing."""
 
 import asyncio
 import logging
@@ -74,7 +74,7 @@ class Tail:
     def age(self) -> float:
         """The seconds since every record of the topic was known to be delivered; infinite until `complete`.
 
-        A consumer can't tell a topic without new records from a broker that is away, so the tail asks the broker for
+        A consumer can't tell a topic without new records from an unreachable broker, so the tail asks the broker for
         the end of the topic every second.
         """
         return self._monotonic() - self._current_at
@@ -88,7 +88,7 @@ class Tail:
         await cancel_all(self._task)
 
     async def caught_up(self, seconds: float | None = CATCH_UP_TIMEOUT_SECONDS) -> None:
-        """Wait until the tail is complete, with None as long as it takes; raise the error that ended it, if any.
+        """Wait until the tail is complete, without a limit if `seconds` is None; raise the error that ended it, if any.
 
         Raises:
             KafkaTimeoutError: the tail was not complete within `seconds`.

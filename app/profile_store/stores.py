@@ -160,7 +160,7 @@ class Storage:
 
 
 def _has_more(snapshot: Snapshot, own: PartitionStore | None, topics: Iterable[str]) -> bool:
-    """Tell whether a snapshot has read more of some topics than a store."""
+    """Return whether a snapshot has read more of some topics than a store."""
     if own is None:
         return True
     offsets = own.offsets()

@@ -170,11 +170,11 @@ class ForgettingWorker:
         self._dropped.clear()
 
     def _is_live(self) -> bool:
-        """Tell whether the generation of the active rules is live; otherwise it is going live."""
+        """Return whether the generation of the active rules is live; otherwise it is going live."""
         return self._rules.rules.generation == self._generation
 
     def _is_due(self, record: ForgettingRecord) -> bool:
-        """Tell whether a person can be dropped or reported now; those who are dropped await the next generation."""
+        """Return whether a person can be dropped or reported now; those who are dropped await the next generation."""
         return _step_of(record) in self._searched and (self._is_live() or _step_of(record) not in self._sent)
 
     async def _record(self, reader: GenerationReader, records: Sequence[ForgettingRecord]) -> bool:

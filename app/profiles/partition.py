@@ -149,12 +149,12 @@ class ProfilePartition:
         return sum(self._apply_mapped(header, mapped, self._outbox("", max_identities), ALL_ROWS))
 
     def has_counted(self, counted: Sequence[Counted]) -> bool:
-        """Tell whether one of these messages was counted before."""
+        """Return whether one of these messages was counted before."""
         with self._dedup.spans_of({batch for batch, _, _ in counted}) as seen:
             return any_counted(counted, seen)
 
     def has_forgotten(self, keys: Iterable[str]) -> bool:
-        """Tell whether any of these people was forgotten, so that the time of each message matters."""
+        """Return whether any of these people was forgotten, so that the time of each message matters."""
         return any(node.forgotten for node in self.nodes.load(keys).values())
 
     def apply_folded(self, folded: FoldedMessages, max_identities: int) -> None:

@@ -147,7 +147,7 @@ class ProfilesWorker:
                 await self._close(self._partitions)
 
     def owns(self, number: int) -> bool:
-        """Tell whether the group has assigned a partition to this process."""
+        """Return whether the group has assigned a partition to this process."""
         return number in self._assigned
 
     async def _on_assigned(self, numbers: frozenset[int]) -> Mapping[TopicPartition, int]:

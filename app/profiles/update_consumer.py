@@ -44,7 +44,7 @@ _log: Final = logging.getLogger(__name__)
 
 
 class UpdateSource(Protocol):
-    """Reads records of the owned partitions, from the offset that was sought."""
+    """Reads records of the owned partitions, from the offset of the last `seek`."""
 
     async def read(self, *partitions: TopicPartition, wait_ms: int, max_records: int | None = None) -> PolledRecords:
         """Return the next records of the partitions, by partition; wait up to `wait_ms` for the first."""
@@ -175,7 +175,7 @@ def decode_update(record: UpdateRecord) -> Update | None:
 
 
 def _is_plausible(update: MappedBatch) -> bool:
-    """Tell whether a batch names raw records that `REFERENCE` can hold."""
+    """Return whether a batch names raw records that `REFERENCE` can hold."""
     return (
         update.topic in RAW_TOPICS
         and 0 <= update.partition <= MAX_PARTITION

@@ -109,7 +109,7 @@ class RebuildBuilder:
         return dict(self._next)
 
     async def has_read(self, bounds: Bounds) -> bool:
-        """Tell whether all raw partitions are applied up to these offsets."""
+        """Return whether all raw partitions are applied up to these offsets."""
         position = await self.position()
         return all(position[source] >= offset for source, offset in bounds.items())
 

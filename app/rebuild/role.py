@@ -190,7 +190,7 @@ class Rebuilder:
         return True
 
     async def _has_all(self, task: RebuildTask, builder: RebuildBuilder) -> bool:
-        """Tell whether all messages that the lanes mapped by other rules are applied."""
+        """Return whether all messages that the lanes mapped by other rules are applied."""
         position, waiting = await builder.position(), list[str]()
         has_all = True
         for topic in LANES.values():

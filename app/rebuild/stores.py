@@ -204,7 +204,7 @@ class RebuildStores:
             partition.flush({SENT: b"[]", RULES_OFFSET: str(rules_offset).encode()})
 
     def is_finished(self, rules_offset: int) -> bool:
-        """Tell whether the stores were turned into those of a generation."""
+        """Return whether the stores were turned into those of a generation."""
         return all(int(store.fact(RULES_OFFSET) or 0) == rules_offset for store in self.partition_stores)
 
     def close(self) -> None:

@@ -1,1 +1,1 @@
-"""Encode and decode the records of each topic, alike for every reader and writer."""
+"""Encode and decode the records of each topic, the same way for every reader and writer."""

@@ -1,4 +1,4 @@
-"""Decode and check records of `jobs.commands` and `definitions.commands`, alike for every reader."""
+"""Decode and check records of `jobs.commands` and `definitions.commands`, the same way for every reader."""
 
 from typing import Any, Final, get_args
 

@@ -1,4 +1,4 @@
-"""A job in two sentences: what it does and when, its status and what comes next. Pure; knows no present moment."""
+"""A job in two sentences: what it does and when, its status and what comes next. Pure, and independent of the time."""
 
 from datetime import timedelta
 from typing import assert_never
@@ -16,7 +16,7 @@ def summary(job: Job) -> str:
 
 
 def status_label(job: Job) -> str:
-    """Return the status for display; it tells whether a completed job rejected records."""
+    """Return the status for display; it shows whether a completed job rejected records."""
     return "Completed with rejects" if isinstance(job.phase, Completed) and job.total_counts.rejected else job.status
 
 

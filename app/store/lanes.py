@@ -36,7 +36,7 @@ class LaneStore:
             return {row.lane: LaneSwitch(bool(row.paused), row.by, moment(row.at)) for row in rows}
 
     async def is_paused(self, lane: str) -> bool:
-        """Tell whether a lane is paused."""
+        """Return whether a lane is paused."""
         query = select(lane_switches.c.paused).filter_by(lane=lane)
         async with self._database.reading() as connection:
             return bool((await connection.execute(query)).scalar_one_or_none())

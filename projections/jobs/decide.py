@@ -282,9 +282,9 @@ def _error(recorder: EventRecorder, report: ReportError) -> None:
 
 
 def _within_schedule(recorder: EventRecorder, outcome: Retry | GiveUp) -> Retry:
-    """Return the retry of a recurring job whose source is away: no later than its next slot, however long that lasts.
+    """Return the retry of a recurring job whose source is unavailable: at its next scheduled run at the latest.
 
-    A continuous job has no slots; after the time for retries it goes on with the longest delay.
+    It never gives up. A continuous job has no schedule: after the time for retries it continues with the longest delay.
     """
     cap = recorder.job.retry.cap_seconds
     slot = _next_slot(recorder)

@@ -1,4 +1,4 @@
-"""Decode and check records of `jobs.events` and `definitions.events`, alike for every reader.
+"""Decode and check records of `jobs.events` and `definitions.events`, the same way for every reader.
 
 An event that no command can cause is rejected, however well-formed it is: folding it could fail.
 """

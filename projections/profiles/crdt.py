@@ -34,7 +34,7 @@ def latest(registers: Registers, name: str, _key: CounterKey, value: Any, at: in
 
 
 def _is_later(current: list[Any], value: Any, batch: str, index: int) -> bool:
-    """Tell whether a value of the same time replaces the current one. Two values of one message id are ordered too."""
+    """Return whether a value of the same time replaces the current one. Values of one message id are ordered, too."""
     mine, other = (current[1], current[2]), (batch, index)
     return mine < other or (mine == other and sort_key(current[3]) < sort_key(value))
 

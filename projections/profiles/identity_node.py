@@ -148,7 +148,7 @@ def shorten(node: Node, smaller: str, had_forgotten: int) -> None:
 
 
 def _is_outdated(node: Node, sender: Sender) -> bool:
-    """Tell whether a node sent this before it received that the person, to whom both keys belonged, was forgotten."""
+    """Return whether a node sent this before it received that the person, to whom both keys belonged, was forgotten."""
     key, had_forgotten = sender
     return had_forgotten < node.forgotten and key in node.forgotten_keys
 

@@ -71,11 +71,11 @@ def decode_messages(payload: bytes) -> NodeMessages:
 
 
 def _have_width(width: int, rows: Iterable[Sequence[Any]]) -> bool:
-    """Tell whether all rows have this length and start with a key. Types are not checked: rows are many."""
+    """Return whether all rows have this length and start with a key. Types are not checked: rows are many."""
     return all(type(row) is list and len(row) == width and type(row[0]) is str for row in rows)
 
 
 def _have_types(rows: Iterable[Sequence[Any]], *types: type) -> bool:
-    """Tell whether the values of all rows have these types."""
+    """Return whether the values of all rows have these types."""
     wanted = list(types)
     return all(type(row) is list and [type(value) for value in row] == wanted for row in rows)

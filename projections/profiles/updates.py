@@ -227,7 +227,7 @@ def drop_counted(group: Group, seen: MutableMapping[str, list[list[int]]]) -> No
 
 
 def any_counted(counted: Iterable[Counted], seen: Mapping[str, Sequence[Sequence[int]]]) -> bool:
-    """Tell whether any of these messages was counted before."""
+    """Return whether any of these messages was counted before."""
     return any(
         seen_first < first + count and first < seen_end
         for batch, first, count in counted

@@ -14,7 +14,7 @@ MIN_MEASURED_MESSAGES: Final = 100  # for a throughput under load
 class LagSample:
     """A sample of all consumers. `at` is in seconds of a monotonic clock, `sampled_at` is the wall-clock time.
 
-    Positions and ends are offsets, adjusted for transaction markers, which are no records.
+    Positions and ends are offsets, adjusted for transaction markers, which are not records.
     """
 
     at: float

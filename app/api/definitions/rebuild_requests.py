@@ -174,7 +174,7 @@ async def _job_errors(call: RequestContext[Any, Any], body: RebuildBody, live: S
 
 
 async def origins_of(call: RequestContext[Any, Any], job_ids: Collection[str]) -> Mapping[str, MessageOrigin]:
-    """Return the origin of the messages with each id. An upload of `/collect/json` is no job: its id is a UUID.
+    """Return the origin of the messages with each id. An upload of `/collect/json` is not a job: its id is a UUID.
 
     Raises:
         ApiProblem: 503, Kafka is unreachable.

@@ -1,4 +1,4 @@
-"""Finds uploads that are no jobs: the only record of a request to `/collect/json` are its messages in Kafka."""
+"""Finds uploads that are not jobs: the messages in Kafka are the only record of a request to `/collect/json`."""
 
 import asyncio
 from collections import defaultdict

@@ -1,1 +1,1 @@
-"""HTTP basics: problems, headers, bodies, authentication. Knows no resources."""
+"""HTTP basics: problems, headers, bodies, authentication. Independent of resources."""

@@ -54,7 +54,7 @@ def _safe_text(value: str) -> str:
     return value
 
 
-SAFE_LINE: Final = AfterValidator(_safe_line)  # behind the other constraints of a field
+SAFE_LINE: Final = AfterValidator(_safe_line)  # applied after the other constraints of a field
 SAFE_TEXT: Final = AfterValidator(_safe_text)
 TimestampText = Annotated[
     AwareDatetime,

@@ -18,7 +18,7 @@ ENCODINGS: Final[dict[str, Compression]] = {
     "identity": "none",
 }
 STALL_TIMEOUT_SECONDS: Final = 60.0
-ARRIVAL_TIMEOUT_SECONDS: Final = 50.0  # of a whole body; a request may take little more
+ARRIVAL_TIMEOUT_SECONDS: Final = 50.0  # of a whole body: the request times out soon after
 GATHER_TIMEOUT_SECONDS: Final = 1.0
 
 

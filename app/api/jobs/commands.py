@@ -82,7 +82,7 @@ def job_response(
 
 
 def next_run(job: Job | None) -> str:
-    """Return when a job runs next, behind what was done; "" when it runs now or when that is not known."""
+    """Return when a job runs next, to append to a message; "" when it runs now or that is unknown."""
     wake = next_wake(job) if job else None
     return f"; next run at {wake.isoformat().replace('+00:00', 'Z')}" if wake else ""
 

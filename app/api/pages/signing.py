@@ -15,7 +15,7 @@ UNKNOWN: Final = "Invalid, expired or revoked token."
 
 
 async def sign_in_page(request: web.Request) -> web.Response:
-    """Show the form: a button for the code of a link, which programs that look at links don't press; else a field."""
+    """Show the form: a button for the code of a link, which link scanners don't press; else a field."""
     return _form(code=request.query.get("code", ""))
 
 

@@ -1,1 +1,1 @@
-"""Routes as data: validated, dispatched and documented. Knows no resources."""
+"""Routes as data: validated, dispatched and documented. Independent of resources."""

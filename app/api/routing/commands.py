@@ -1,4 +1,4 @@
-"""The one way from a request to a command and to its response. Knows no resources."""
+"""Send the command of a request, and respond with its result. Independent of resources."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Middleware: request ids, timing, authorization, validation, and every error as a problem. Knows no resources."""
+"""Middleware: request ids, timing, authorization, validation, errors as problems. Independent of resources."""
 
 import asyncio
 import logging
@@ -67,7 +67,7 @@ async def handle_errors(request: web.Request, handler: Handler) -> web.StreamRes
         check_host(request.host, request.app[API].settings)
         response = await handler(request)
     except web.HTTPRedirection:
-        raise  # a response: aiohttp has it raised
+        raise  # a response that aiohttp expects to be raised
     except Exception as error:  # noqa: BLE001  # the edge: the client gets a response, the log the cause
         response = _problem_response(request, _as_problem(request, error))
     if not response.prepared:

@@ -1,1 +1,1 @@
-"""What lives as long as the API does: producers, tails, monitors."""
+"""Services that live as long as the API: producers, tails, monitors."""

@@ -127,7 +127,7 @@ class Access:
         return Caller(token_id, root.name, root.role, kind, root_id, digest_key_of(secret))
 
     def accepts(self, caller: Caller) -> bool:
-        """Whether a caller is still accepted, for responses that go on for long."""
+        """Whether a caller is still accepted, for long-running responses."""
         if caller.token_id == self._settings_token.id:
             return True
         if not self.is_current or self._root(caller.root_id) is None:
@@ -154,7 +154,7 @@ class Access:
     async def redeem(self, code: str) -> str | None:
         """Exchange a sign-in code for the secret of a new session; None if the code is invalid.
 
-        Of servers that do so at once, all write a session, and see in the log which one is the first.
+        Servers that redeem it at the same time all write a session, and see in the log which one is the first.
 
         Raises:
             ApiProblem, TimeoutError: 503, the code can't be checked, or it is not certain that the session is valid.

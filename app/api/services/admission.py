@@ -1,4 +1,4 @@
-"""Limits of one API process: bytes of request bodies in memory, concurrent uploads, checks that ask a provider."""
+"""Limits of one API process: bytes of request bodies in memory, concurrent uploads, checks with a provider."""
 
 from collections import Counter
 from collections.abc import Iterator

@@ -86,7 +86,7 @@ class Evaluator:
 
 
 class EvaluatorPool:
-    """Gives each request an evaluator of its own, up to a deadline. Ends all evaluators at the end of its context."""
+    """Gives each request its own evaluator, up to a deadline. Ends all evaluators at the end of its context."""
 
     def __init__(
         self,

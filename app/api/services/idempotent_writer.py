@@ -1,4 +1,4 @@
-"""Requests with an idempotency key: written once, and answered alike by every server however often they are sent."""
+"""Requests with an idempotency key: written once; every server sends the same response to a repeat."""
 
 import asyncio
 from collections.abc import Sequence

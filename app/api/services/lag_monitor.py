@@ -54,7 +54,7 @@ class LagMonitor:
         self._monotonic = monotonic
         self._reader: LagReader | None = None
         self._samples: deque[LagSample] = deque()
-        self._gaps: dict[PartitionId, tuple[int, int]] = {}  # from the first offset up to the second there is no record
+        self._gaps: dict[PartitionId, tuple[int, int]] = {}  # no records from the first offset up to the second
         self._sampling = asyncio.Lock()
         self._failure = ""
         self._failed_at = float("-inf")

@@ -93,7 +93,7 @@ class MemoryBroker:
 
 
 class TransactionalSession:
-    """What the broker knows of a transactional producer: its transaction, and whether it is fenced."""
+    """The broker's state of a transactional producer: its transaction, and whether it is fenced."""
 
     def __init__(self, logs: Callable[[], Iterator[PartitionLog]], notify: Callable[[], None]) -> None:
         self._logs = logs

@@ -188,7 +188,7 @@ class MemoryConsumer:
         await self._listener.on_partitions_revoked(set(self._positions))
 
     async def accept(self, partitions: Iterable[TopicPartition]) -> None:
-        """End a rebalance. Reading starts before the listener has sought, as aiokafka's does."""
+        """End a rebalance. Reading starts before the listener has called `seek`, as with aiokafka."""
         self._assign(partitions)
         self._is_reassigning = False
         self._broker.notify()

@@ -8,7 +8,7 @@ from aiokafka import TopicPartition
 
 
 class Member(Protocol):
-    """What a group needs of a consumer."""
+    """The part of a consumer that its group uses."""
 
     member_id: str
     is_static: bool

@@ -1,6 +1,6 @@
 """Patch aiokafka so that a fenced producer leaves no traceback in the log.
 
-A fatal error fails futures of the client's own, besides the acks of the caller: the end of the transaction, and the
+Besides the acks of the caller, a fatal error fails internal futures of the client: the end of the transaction, and the
 drain of each batch. When nothing awaits them any more, asyncio logs 'Future exception was never retrieved'.
 """
 

@@ -53,7 +53,7 @@ def fold_records(
 ) -> FoldedRecords | None:
     """Fold consecutive raw records of one partition.
 
-    None: apply them one by one instead, as something in them can't be folded, or would be slower.
+    Return None if they have to be applied one by one: something in them can't be folded, or folding would be slower.
     """
     messages, streams = 0, defaultdict[str, list[tuple[Raw, int]]](list)
     for record in records:
@@ -187,7 +187,7 @@ class _Messages:
         ]
 
     def _fit(self, registers: Sequence[tuple[str, Values]], named: _Named) -> bool:
-        """Tell whether the update of every record fits, so that a lane would drop nothing of it."""
+        """Return whether the update of every record fits, so that a lane would drop nothing of it."""
         batch = max(len(name.encode()) for name in self._stamps.batches)
         widths = [sum(map(_width, keys)) + len(keys[1:]) * (_width(keys[0]) + batch + ROW) for keys in named.keys]
         size = ROW + np.array([*widths, 0], np.int64)[named.numbers]
@@ -247,7 +247,7 @@ def _times(raw: Raw) -> Numbers:
 
 
 def _is_exact(columns: Mapping[str, JsonColumn], plain: ColumnarMapping) -> bool:
-    """Tell whether converters treat whole floats and integers alike: columns don't tell which a message had."""
+    """Return whether converters treat whole floats and integers the same: columns don't record which a message had."""
     for name, column in columns.items():
         for number in column.values:
             if type(number) is float and number.is_integer():

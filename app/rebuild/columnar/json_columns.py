@@ -62,7 +62,7 @@ def read_columns(payload: bytes, count: int, names: Iterable[str]) -> Mapping[st
 
 
 def _is_sound(payload: bytes, count: int) -> bool:
-    """Tell whether each line is one object, in UTF-8, not too deep, and with valid numbers."""
+    """Return whether each line is one object, in UTF-8, not too deep, and with valid numbers."""
     lines = 0
     for piece in _pieces(payload):
         content = np.frombuffer(piece, np.uint8)

@@ -65,7 +65,7 @@ class Ordered:
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """Distinct converted values, the last one None, and the index of the value of each row; None is no value."""
+    """Distinct converted values, the last one None, and the index of the value of each row; None means no value."""
 
     values: Sequence[Any]
     codes: Numbers

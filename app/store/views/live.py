@@ -57,7 +57,7 @@ class LiveViews:
         return ViewRebuild(self._database, await generations.get_or_create(self._database, generations.FILLING))
 
     async def needs_rebuild(self) -> bool:
-        """Tell whether the views were written by an older version of Entrepot."""
+        """Return whether the views were written by an older version of Entrepot."""
         async with self._database.reading() as connection:
             return await generations.live_version(connection) < VERSION
 

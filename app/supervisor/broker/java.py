@@ -47,7 +47,7 @@ async def find_java(environment: Mapping[str, str], wheel: Path | None) -> Path:
 
 
 async def major_version(java: Path) -> int | None:
-    """Return 17 for Java 17.0.15, 8 for 1.8.0_402; None if the file can't be executed or is no Java."""
+    """Return 17 for Java 17.0.15, 8 for 1.8.0_402; None if the file can't be executed or is not Java."""
     try:
         process = await asyncio.create_subprocess_exec(
             java,

@@ -56,7 +56,7 @@ def read(lines: Sequence[bytes]) -> list[dict[str, Any]] | None:
 
 
 def same(found: list[dict[str, Any]] | None, wanted: list[dict[str, Any]] | None) -> bool:
-    """Tell whether all values are the same and of the same type; but among floats, integers are floats."""
+    """Return whether all values are the same and of the same type; but among floats, integers are floats."""
     if found is None or wanted is None or len(found) != len(wanted):
         return False
     for mine, theirs in zip(found, wanted, strict=True):
