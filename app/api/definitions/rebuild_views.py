@@ -121,7 +121,7 @@ def public_id(definition_id: str) -> str:
 def rebuild_item(record: RebuildRecord, active: Mapping[str, int], live: int) -> RebuildItem:
     """Return a rebuild for a list, given the active versions and the live generation."""
     rebuild = record.rebuild
-    baseline = active if rebuild.is_under_way else record.versions  # the active versions mean nothing once it is over
+    baseline = active if rebuild.is_under_way else record.versions  # the active versions are irrelevant once it is over
     return RebuildItem.of(
         record,
         id=public_id(rebuild.definition_id),

@@ -104,7 +104,7 @@ async def revert_job(call: RequestContext[Query, None]) -> web.Response:
 @ROUTES("POST", "/bounce", "Resume after a failure; same as `resume`", JOB, ACCEPTED, role="operator")
 @ROUTES("POST", "/resume", "Resume after a pause or a failure", JOB, ACCEPTED, role="operator")
 async def resume_job(call: RequestContext[ResumeQuery, None]) -> web.Response:
-    """Resume a job at the next slot of its schedule, or now."""
+    """Resume a job at its next scheduled run, or now."""
     job_id = call.path("job_id")
     check_not_pushed(await find_job(call, job_id), "resume")
     command = ResumeJob(

@@ -1,4 +1,4 @@
-"""Edits of a job by merge patch, at the revision that was read; a concurrent edit gets the changes of the other.
+"""Edits of a job by merge patch, at the revision that was read; a concurrent edit is refused with the changes.
 
 A cursor is replaced as a whole: a mixture of two cursors is not a position.
 """

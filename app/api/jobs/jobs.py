@@ -191,7 +191,7 @@ def _ids_from(call: RequestContext[CreateQuery, CreateBody], key: str) -> dict[s
     """Return ids that are equal for equal requests: the job id by caller and key, the command id also by the body.
 
     A repeated request, through any server, is one command to the decider; and the command id in `JobCreated` shows
-    whether the job was created with this body. It is a keyed digest, which allows no guess at a secret in the body.
+    whether the job was created with this body. The digest is keyed: it confirms no guess at a secret in the body.
     """
     job_id = uuid5(KEYS, f"{call.caller.token_id}\n{key}")
     body = canonical_json({"body": call.body.model_dump(mode="json"), **call.query.model_dump(mode="json")})

@@ -12,7 +12,7 @@ from connectors.redaction import MASK, masked_texts
 from projections.json_object import MAX_JSON_BYTES
 from schemas.json_values import canonical_json
 
-MAX_SECRETS: Final = 64  # of a configuration; each takes a fraction of a millisecond to seal, and to search a text for
+MAX_SECRETS: Final = 64  # of a configuration; sealing each, and masking it in texts, takes time
 NO_KEY: Final = "secrets can't be encrypted: there is no master key; `entrepot doctor` names the cause"
 
 
@@ -46,7 +46,7 @@ async def sealed_configuration(
 
 
 def keep_sealed(given: Any, stored: Any) -> Any:
-    """Return a given JSON value in which everything that equals the masked form of a sealed one is that sealed one.
+    """Return a JSON value with each masked value in it replaced by the sealed value that it stands for.
 
     Responses show secrets masked, so a client that sends them back as shown keeps them.
     """
@@ -61,7 +61,7 @@ def keep_sealed(given: Any, stored: Any) -> Any:
 
 
 def masked_errors(given: Any, kept: Any, path: tuple[str | int, ...] = ()) -> Iterator[FieldError]:
-    """Yield an error for each given value that is masked and keeps no sealed one: the secret is needed again."""
+    """Yield an error for each masked value that stands for no sealed one: its secret has to be sent again."""
     if is_sealed(kept) and given != kept:
         return
     match given:
