@@ -90,7 +90,7 @@ class Audit:
     """
 
     def __init__(self, replay: JobsReplay | DefinitionsReplay, only: str | None = None) -> None:
-        self.tally = VerifyCounts()
+        self.counts = VerifyCounts()
         self._replay = replay
         self._only = only
         self._expected: deque[tuple[AnyEvent, bytes]] = deque()
@@ -107,7 +107,7 @@ class Audit:
         """Replay a command; None stands for an unreadable one."""
         self._latest = offset
         if command is None:
-            self.tally.unreadable_commands += 1
+            self.counts.unreadable_commands += 1
         elif self._only in {None, subject_of(command)}:
             self._decide(offset, command)
         if self._held and self._held[1].command_offset <= offset:
@@ -115,7 +115,7 @@ class Audit:
             self._match(*held)
 
     def _decide(self, offset: int, command: AnyCommand) -> None:
-        self.tally.commands += 1
+        self.counts.commands += 1
         self._expected.extend((event, encode(event)) for event in self._replay.decide(offset, command))
 
     def event(self, offset: int, value: bytes) -> None:
@@ -127,9 +127,9 @@ class Audit:
             return
         if self._only not in {None, subject_of(event)}:
             return
-        self.tally.events += 1
+        self.counts.events += 1
         if self._seen.get(event.event_id) == _digest(value):
-            self.tally.repeats += 1
+            self.counts.repeats += 1
             return
         self._give_up_waiting()
         if event.command_offset > self._latest:
@@ -140,8 +140,8 @@ class Audit:
     def close(self) -> VerifyCounts:
         """Return the counts, after all records."""
         self._give_up_waiting()
-        self.tally.unanswered = len(self._expected)
-        return self.tally
+        self.counts.unanswered = len(self._expected)
+        return self.counts
 
     def _give_up_waiting(self) -> None:
         """Report the event that waits for its command: there are no more commands."""
@@ -167,9 +167,9 @@ class Audit:
             self._seen.popitem(last=False)
 
     def _differ(self, kind: MismatchKind, event: AnyEvent | None = None, offset: int | None = None) -> None:
-        self.tally.difference_count += 1
-        if len(self.tally.differences) < MAX_SHOWN:
-            self.tally.differences.append(
+        self.counts.difference_count += 1
+        if len(self.counts.differences) < MAX_SHOWN:
+            self.counts.differences.append(
                 Mismatch(kind, subject_of(event), event.seq, type(event).__name__, offset, event.command_offset)
                 if event
                 else Mismatch(kind, "", 0, "", offset, -1)

@@ -68,7 +68,7 @@ async def _verify_log(cluster: Cluster, log: _Log, audit: Audit, on_progress: On
                 while not audit.expects and (record := await anext(remaining, None)):
                     audit.command(record.offset, _command(log, record))
                 audit.event(event.offset, event.value)
-                if audit.tally.events % 1000 == 0:
+                if audit.counts.events % 1000 == 0:
                     on_progress(log.title, event.offset, events.end)
             async for record in remaining:
                 audit.command(record.offset, _command(log, record))

@@ -42,12 +42,12 @@ class RecordTooLarge(Exception):
     """The record exceeds the limit of the broker; nothing was sent. Make it smaller, or refuse its request."""
 
 
-def check_size(topic: str, key: bytes | None, value: bytes | None, largest: int, headers: Sequence[Any] = ()) -> None:
-    """Raise `RecordTooLarge` for a record of more than `largest` bytes, including key, headers and framing."""
+def check_size(topic: str, key: bytes | None, value: bytes | None, max_bytes: int, headers: Sequence[Any] = ()) -> None:
+    """Raise `RecordTooLarge` for a record of more than `max_bytes` bytes, including key, headers and framing."""
     size = len(key or b"") + len(value or b"") + RECORD_OVERHEAD_BYTES
     size += sum(len(name) + len(content) + 10 for name, content in headers)
-    if size > largest:
-        raise RecordTooLarge(f"a record of {size} bytes for {topic} is over the limit of {largest} bytes")
+    if size > max_bytes:
+        raise RecordTooLarge(f"a record of {size} bytes for {topic} is over the limit of {max_bytes} bytes")
 
 
 async def send(producer: Producer, records: Iterable[ProducerRecord]) -> Sequence[Any]:

@@ -165,11 +165,11 @@ def _samples(
     ones, others = pairs
 
     def of_live(name: Class) -> Sequence[DiffSample]:
-        profiles = _some(classes[name], live.visible)
+        profiles = _smallest(classes[name], live.visible)
         return [DiffSample([live.key(number)], _keys(rebuilt, others[ones == number])) for number in profiles]
 
     def of_rebuilt(name: Class) -> Sequence[DiffSample]:
-        profiles = _some(classes[name], rebuilt.visible)
+        profiles = _smallest(classes[name], rebuilt.visible)
         return [DiffSample(_keys(live, ones[others == number]), [rebuilt.key(number)]) for number in profiles]
 
     return {
@@ -186,26 +186,26 @@ def _pairs(live: ProfileSet, rebuilt: ProfileSet) -> tuple[Indices, Indices]:
     order = np.argsort(rebuilt.identities)
     pairs = [np.empty(0, np.int64)]
     for begin in range(0, live.identities.size, BATCH_IDENTITIES):
-        mine = live.identities[begin : begin + BATCH_IDENTITIES]
-        positions = np.searchsorted(rebuilt.identities, mine, sorter=order)
+        identities = live.identities[begin : begin + BATCH_IDENTITIES]
+        positions = np.searchsorted(rebuilt.identities, identities, sorter=order)
         inside = np.flatnonzero(positions < order.size)
-        theirs = order[positions[inside]]
-        is_same = rebuilt.identities[theirs] == mine[inside]
+        matches = order[positions[inside]]
+        is_same = rebuilt.identities[matches] == identities[inside]
         owners = live.owners[begin + inside[is_same]].astype(np.int64)
-        pairs.append(np.unique(owners * len(rebuilt) + rebuilt.owners[theirs[is_same]]))
+        pairs.append(np.unique(owners * len(rebuilt) + rebuilt.owners[matches[is_same]]))
     return np.divmod(np.unique(np.concatenate(pairs)), max(len(rebuilt), 1))
 
 
-def _spread(live: Mask, rebuilt: Mask, ones: Indices, others: Indices) -> tuple[Mask, Mask]:
+def _spread(live: Mask, rebuilt: Mask, live_members: Indices, rebuilt_members: Indices) -> tuple[Mask, Mask]:
     """Extend the changing profiles by all that belong together with one of them, until none is added."""
     before = -1
     while before != (before := int(np.count_nonzero(live)) + int(np.count_nonzero(rebuilt))):
-        rebuilt[others[live[ones]]] = True
-        live[ones[rebuilt[others]]] = True
+        rebuilt[rebuilt_members[live[live_members]]] = True
+        live[live_members[rebuilt[rebuilt_members]]] = True
     return live, rebuilt
 
 
-def _some(members: Indices, hashes: Hashes) -> Sequence[int]:
+def _smallest(members: Indices, hashes: Hashes) -> Sequence[int]:
     """Return a few profiles, the same in every run: those with the smallest hashes."""
     profiles: list[int] = members[np.argsort(hashes[members], kind="stable")[:MAX_SAMPLES]].tolist()
     return profiles

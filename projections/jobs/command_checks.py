@@ -123,15 +123,15 @@ def check_numbers(*numbers: int) -> None:
         raise JobRefusedError("bad_number", {"max": MAX_NUMBER})
 
 
-def check_counts(counts: Counts, most: int) -> None:
-    """Check counts; `most` bounds each.
+def check_counts(counts: Counts, maximum: int) -> None:
+    """Check counts; `maximum` bounds each.
 
     Raises:
         JobRefusedError: one is out of range.
 
     """
-    if not all(0 <= getattr(counts, name) <= most for name in COUNT_NAMES):
-        raise JobRefusedError("bad_counts", {"max": most})
+    if not all(0 <= getattr(counts, name) <= maximum for name in COUNT_NAMES):
+        raise JobRefusedError("bad_counts", {"max": maximum})
 
 
 def check_bytes(*values: int) -> None:

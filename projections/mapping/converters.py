@@ -105,15 +105,15 @@ def _string(report: Report) -> ValueConverter:
     return convert
 
 
-def text_fault(text: str, most_bytes: int) -> str:
+def text_fault(text: str, max_bytes: int) -> str:
     """Return the code of the fault of a text; empty if it is valid."""
-    if len(text) > most_bytes:
+    if len(text) > max_bytes:
         return TOO_LONG
     try:
         size = len(text.encode())
     except UnicodeEncodeError:
         return BAD_TEXT
-    return BAD_TEXT if "\0" in text else TOO_LONG if size > most_bytes else ""
+    return BAD_TEXT if "\0" in text else TOO_LONG if size > max_bytes else ""
 
 
 def _integer(report: Report) -> ValueConverter:

@@ -228,8 +228,8 @@ class _Parser:
                 arguments.append(self._expression(LOWEST))
             self._expect("sign", ")", ("operator", ",", ")"))
         if not function.min_arguments <= len(arguments) <= function.max_arguments:
-            least, most = function.min_arguments, function.max_arguments
-            params: Params = {"function": name.text, "found": len(arguments), **_arguments(least, most)}
+            minimum, maximum = function.min_arguments, function.max_arguments
+            params: Params = {"function": name.text, "found": len(arguments), **_arguments(minimum, maximum)}
             raise InvalidExpressionError(name.position, "wrong_argument_count", params)
         return function.build(*arguments)
 
@@ -239,10 +239,10 @@ def _unexpected(token: _Token, expected: tuple[str, ...]) -> InvalidExpressionEr
     return InvalidExpressionError(token.position, "unexpected_token", {"expected": expected, "found": found})
 
 
-def _arguments(least: int, most: int) -> Params:
-    if most == UNLIMITED:
-        return {"at_least": least}
-    return {"exactly": least} if least == most else {"min": least, "max": most}
+def _arguments(minimum: int, maximum: int) -> Params:
+    if maximum == UNLIMITED:
+        return {"at_least": minimum}
+    return {"exactly": minimum} if minimum == maximum else {"min": minimum, "max": maximum}
 
 
 def _value(token: _Token) -> Any:

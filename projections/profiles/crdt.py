@@ -35,8 +35,8 @@ def latest(registers: Registers, name: str, _key: CounterKey, value: Any, at: in
 
 def _is_later(current: list[Any], value: Any, batch: str, index: int) -> bool:
     """Return whether a value of the same time replaces the current one. Values of one message id are ordered, too."""
-    mine, other = (current[1], current[2]), (batch, index)
-    return mine < other or (mine == other and sort_key(current[3]) < sort_key(value))
+    existing, other = (current[1], current[2]), (batch, index)
+    return existing < other or (existing == other and sort_key(current[3]) < sort_key(value))
 
 
 def first(registers: Registers, name: str, _key: CounterKey, value: Any, at: int, batch: str, index: int) -> None:
@@ -61,8 +61,8 @@ def highest(registers: Registers, name: str, _key: CounterKey, value: Any, at: i
     """Keep the highest value, and the first message with it."""
     current = registers.get(name)
     if current is not None:
-        mine, other = sort_key(current[3]), sort_key(value)
-        if other < mine or (other == mine and (at, batch, index) >= tuple(current[:3])):
+        existing, other = sort_key(current[3]), sort_key(value)
+        if other < existing or (other == existing and (at, batch, index) >= tuple(current[:3])):
             return
     registers[name] = [at, batch, index, value]
 
