@@ -208,8 +208,8 @@ class PartitionStore:
 
     def _get(self, family: str, keys: list[bytes]) -> list[bytes | None]:
         with _errors_of(self.path):
-            found: list[bytes | None] = self._families[family].get([*keys]) or []
-        return found
+            values: list[bytes | None] = self._families[family].get([*keys]) or []
+        return values
 
     def _iterate(
         self, family: str, start: bytes, limit: int, max_bytes: int = MAX_BYTES, prefix: bytes = b""

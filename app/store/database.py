@@ -14,7 +14,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-BUSY_SECONDS: Final = 60
+BUSY_TIMEOUT_SECONDS: Final = 60
 SCHEMA_LOCK: Final = 0x656E7472  # the advisory lock of PostgreSQL for creating, dropping and swapping tables
 WRITES: Final = "entrepot_writes"
 
@@ -84,7 +84,7 @@ def open_database(database_url: str) -> Database:
     url = make_url(database_url)
     # Parameters stay out of errors: they hold configurations.
     if url.drivername == "sqlite+aiosqlite":
-        engine = create_async_engine(url, hide_parameters=True, connect_args={"timeout": BUSY_SECONDS})
+        engine = create_async_engine(url, hide_parameters=True, connect_args={"timeout": BUSY_TIMEOUT_SECONDS})
         event.listen(engine.sync_engine, "connect", _prepare_sqlite)
         event.listen(engine.sync_engine, "begin", _begin_sqlite)
     elif url.drivername == "postgresql+asyncpg":
