@@ -17,8 +17,8 @@ MAX_YEAR: Final = 9000  # so that the sum of a time and a duration fits into a d
 EVENT_ID_NAMESPACE: Final = UUID("6a7f1d0e-4a53-5f0b-9a51-0d6f9d1c2b7e")
 REMEMBERED_COMMANDS: Final = 16
 
-AnyCommand = Command | CommandEnvelope
-AnyEvent = Event | EventEnvelope
+CommandBase = Command | CommandEnvelope
+EventBase = Event | EventEnvelope
 
 
 class RefusedError(CodedError):
@@ -49,12 +49,12 @@ class DecidedState(Protocol):
         ...
 
 
-def is_handled(state: DecidedState | None, command: AnyCommand, offset: int) -> bool:
+def is_handled(state: DecidedState | None, command: CommandBase, offset: int) -> bool:
     """Whether the state already includes the events of a command."""
     return state is not None and (offset <= state.command_offset or command.command_id in state.recent_commands)
 
 
-def check_envelope(command: AnyCommand, rules: int) -> None:
+def check_envelope(command: CommandBase, rules: int) -> None:
     """Check the rules version and the time of a command.
 
     Raises:
@@ -68,7 +68,7 @@ def check_envelope(command: AnyCommand, rules: int) -> None:
         raise RefusedError("bad_time", {"year": command.issued_at.year})
 
 
-def event_envelope(state: DecidedState | None, command: AnyCommand, offset: int, index: int) -> dict[str, Any]:
+def event_envelope(state: DecidedState | None, command: CommandBase, offset: int, index: int) -> dict[str, Any]:
     """Return the envelope of the next event of a state: event `index` of a command."""
     return {
         "event_id": str(uuid5(EVENT_ID_NAMESPACE, f"{command.command_id}/{index}")),
@@ -81,7 +81,7 @@ def event_envelope(state: DecidedState | None, command: AnyCommand, offset: int,
     }
 
 
-def state_envelope(state: DecidedState | None, event: AnyEvent) -> dict[str, Any]:
+def state_envelope(state: DecidedState | None, event: EventBase) -> dict[str, Any]:
     """Return the fields of `DecidedState` after an event."""
     recent = state.recent_commands if state else ()
     if event.command_id not in recent:

@@ -214,14 +214,14 @@ class RebuildStores:
 
     def _keys_with(self, hashes: Container[str]) -> Mapping[str, str]:
         """Return the keys with these hashes, by hash. It takes seconds for a million keys."""
-        found = dict[str, str]()
+        keys_by_hash = dict[str, str]()
         for store in self.partition_stores:
             start = b""
             while page := store.iterate_nodes(start, PAGE):
                 keys = [key.decode() for key, _ in page]
-                found |= {name: key for key in keys if (name := key_hash(shown_key(key))) in hashes}
+                keys_by_hash |= {name: key for key in keys if (name := key_hash(shown_key(key))) in hashes}
                 start = page[-1][0] + b"\0"
-        return found
+        return keys_by_hash
 
     def _send_again(self) -> None:
         """Deliver again what was sent before the last flush: some targets may not have been flushed since."""

@@ -15,8 +15,6 @@ SLOW_SECONDS: Final = 0.5
 SLOW_BYTES: Final = 32 * 1024  # a source that delivers less in that time, and no batch, is slow
 CLOSE_TIMEOUT_SECONDS: Final = 2.0
 
-Read = Callable[[Limits], AsyncGenerator[Batch, None]]
-
 _log = logging.getLogger(__name__)
 
 
@@ -59,7 +57,9 @@ class Pace:
 class SourceReader:
     """Fetches each batch in a task of its own, so that one that hangs can be left behind."""
 
-    def __init__(self, read: Read, limits: Limits, monotonic: Monotonic) -> None:
+    def __init__(
+        self, read: Callable[[Limits], AsyncGenerator[Batch, None]], limits: Limits, monotonic: Monotonic
+    ) -> None:
         self.is_slow = False  # with the current batch
         self._timeout = limits.source_timeout_seconds
         self._recent = Pace(SLOW_BYTES, monotonic)

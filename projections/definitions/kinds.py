@@ -12,14 +12,14 @@ from projections.mapping.mapping import IdentityRules, MappingRules, parse_ident
 from schemas.definitions import DefinitionKind, kind_of
 from schemas.names import is_stream_name
 
-RulesBody = MappingRules | IdentityRules
+ParsedRules = MappingRules | IdentityRules
 
 
 @dataclass(frozen=True, slots=True)
 class VersionedKind:
     """A kind of definition. `is_name` checks the part of its ids after `kind:`; None if the id is only the kind."""
 
-    parse: Callable[[Any], RulesBody]
+    parse: Callable[[Any], ParsedRules]
     is_name: Callable[[str], bool] | None = None
 
 

@@ -14,7 +14,7 @@ from app.api.pages.render import render
 HTTP_METHODS: Final = ("get", "post", "put", "patch", "delete")
 PREFIX: Final = "#/components/schemas/"
 
-Schema = Mapping[str, Any]
+JsonSchema = Mapping[str, Any]
 
 
 class FieldRow(NamedTuple):
@@ -64,7 +64,7 @@ class ModelView(NamedTuple):
     fields: list[FieldRow]
 
 
-def reference_page(document: Callable[[], Schema]) -> Handler:
+def reference_page(document: Callable[[], JsonSchema]) -> Handler:
     """Return the handler of the page about an OpenAPI document. The page is made at the first request."""
     page = cache(lambda: _page(document()))
 
@@ -76,7 +76,7 @@ def reference_page(document: Callable[[], Schema]) -> Handler:
     return show
 
 
-def _page(document: Schema) -> str:
+def _page(document: JsonSchema) -> str:
     groups: dict[str, list[OperationView]] = {}
     for path, methods in document["paths"].items():
         for method in HTTP_METHODS:
@@ -86,7 +86,7 @@ def _page(document: Schema) -> str:
     return render("reference.html", caller=None, info=document["info"], groups=groups, models=models).text or ""
 
 
-def _operation(method: str, path: str, operation: Schema) -> OperationView:
+def _operation(method: str, path: str, operation: JsonSchema) -> OperationView:
     return OperationView(
         operation["operationId"],
         method.upper(),
@@ -110,17 +110,17 @@ def _operation(method: str, path: str, operation: Schema) -> OperationView:
     )
 
 
-def _content(owner: Schema) -> Iterator[ContentView]:
+def _content(owner: JsonSchema) -> Iterator[ContentView]:
     for content_type, media in owner.get("content", {}).items():
         schema = media["schema"]
         yield ContentView(content_type, kind_of(schema), [*_rows(schema)])
 
 
-def _model(name: str, schema: Schema) -> ModelView:
+def _model(name: str, schema: JsonSchema) -> ModelView:
     return ModelView(name, with_code(schema.get("description", "")), kind_of(schema), [*_rows(schema)])
 
 
-def _rows(schema: Schema, prefix: str = "") -> Iterator[FieldRow]:
+def _rows(schema: JsonSchema, prefix: str = "") -> Iterator[FieldRow]:
     required = schema.get("required", ())
     for name, field in schema.get("properties", {}).items():
         note = "required" if name in required else ""
@@ -136,7 +136,7 @@ def with_code(text: str) -> Markup:
     )
 
 
-def kind_of(schema: Schema) -> Markup:  # noqa: PLR0911  # one for each form of a schema
+def kind_of(schema: JsonSchema) -> Markup:  # noqa: PLR0911  # one for each form of a schema
     """Return the type of a schema in words; names of models are links."""
     if "$ref" in schema:
         name = schema["$ref"].removeprefix(PREFIX)
@@ -165,7 +165,7 @@ def _values(values: Iterable[Any]) -> Markup:
     return Markup(" or ").join(Markup("<code>{}</code>").format(value) for value in values)
 
 
-def _limits(schema: Schema) -> Iterator[str]:
+def _limits(schema: JsonSchema) -> Iterator[str]:
     if "format" in schema:
         yield schema["format"]
     for key, words in (
