@@ -181,9 +181,9 @@ class Lane:
     async def _rules_for(self, partition: TopicPartition, offset: int) -> tuple[CompiledRules, float]:
         """Return the rules for a raw offset, and the offset at which the next rules begin."""
         changes = self._rule_changes[partition]
-        place = max(bisect_right(changes, offset, key=lambda change: change[0]), 1)
-        end = changes[place][0] if place < len(changes) else float("inf")
-        return await self._compiled.at(changes[place - 1][1]), end
+        following = max(bisect_right(changes, offset, key=lambda change: change[0]), 1)
+        end = changes[following][0] if following < len(changes) else float("inf")
+        return await self._compiled.at(changes[following - 1][1]), end
 
     async def _read_compiled(self, rules_offset: int) -> CompiledRules:
         return await in_thread(CompiledRules, await self._rules.at(rules_offset), rules_offset)
@@ -279,10 +279,10 @@ class Lane:
     async def _store_counts(self, pending: Pending, deltas: Deltas, now: datetime) -> None:
         for partition, counts in pending.items():
             jobs = [JobMapped(job_id=job_id, count=count, at=now) for job_id, count in counts.jobs.items()]
-            place = (partition.topic, partition.partition)
+            source = (partition.topic, partition.partition)
             start, end = counts.start, counts.next_offset
-            if not await self._store.streams.add(*place, start, end, deltas[partition], jobs, self._owner):
-                name = "/".join(map(str, place))
+            if not await self._store.streams.add(*source, start, end, deltas[partition], jobs, self._owner):
+                name = "/".join(map(str, source))
                 raise StaleOwnerError(f"another worker has counted {name} past offset {counts.start}")
             self._counted[partition] = counts.next_offset
 

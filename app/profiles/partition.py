@@ -135,8 +135,8 @@ class ProfilePartition:
         if isinstance(update, UpdateFence):
             self._fences[lane] = max(update.forgettings_offset, self._fences[lane])
         elif isinstance(update, MappedBatch) and update.forgettings_offset < self._fences[lane]:
-            place = (UPDATES[lane].name, self.number, offset, update.topic, update.partition)
-            _log.warning("skipping %s-%d@%d: a replaced owner of %s/%d has sent it", *place)
+            position = (UPDATES[lane].name, self.number, offset, update.topic, update.partition)
+            _log.warning("skipping %s-%d@%d: a replaced owner of %s/%d has sent it", *position)
         elif update is not None and update.generation == self.generation:
             try:
                 yield from self._slices(update, self._outbox(lane, max_identities), rows)

@@ -114,7 +114,7 @@ class MasterKey:
         """Return a value that was sealed to this key for this place.
 
         Raises:
-            UnreadableSecret: it is damaged, or was sealed for another place.
+            UnreadableSecret: it is damaged, or was sealed for another job or field.
 
         """
         wrapped, rest = sealed.box[:WRAPPED_BYTES], sealed.box[WRAPPED_BYTES:]

@@ -44,7 +44,7 @@ class KeyRing:
 
         Raises:
             MasterKeyMissing: its key is not in this ring.
-            UnreadableSecret: it is damaged, or was sealed for another place.
+            UnreadableSecret: it is damaged, or was sealed for another job or field.
 
         """
         if sealed.key_id not in self.keys:

@@ -136,7 +136,7 @@ async def missed(cluster: Cluster, since: Mapping[int, int], until: Positions) -
     consumer = events_consumer(cluster)
     try:
         await consumer.start()
-        consumer.pause(*(place for place in consumer.assignment() if place.partition not in behind))
+        consumer.pause(*(source for source in consumer.assignment() if source.partition not in behind))
         for number, offset in behind.items():
             consumer.seek(TopicPartition(JOBS_EVENTS.name, number), offset)
         while behind:

@@ -96,8 +96,8 @@ class MemoryGroup:
             partitions = self._partitions_of(topic)
             size, rest = divmod(len(partitions), len(names))
             start = 0
-            for place, name in enumerate(names):
-                end = start + size + (place < rest)
+            for index, name in enumerate(names):
+                end = start + size + (index < rest)
                 assignments[name] += partitions[start:end]
                 start = end
         return assignments

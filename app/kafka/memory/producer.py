@@ -71,8 +71,8 @@ class MemoryProducer:
             self._broker.acknowledge(partial(_fail, acked, InvalidTimestampError()))
             return acked
         record = log.append(timestamp, key, value, headers or (), transaction)
-        place = TopicPartition(topic, partition)
-        metadata = RecordMetadata(topic, partition, place, record.offset, timestamp, 0, log.begin)
+        source = TopicPartition(topic, partition)
+        metadata = RecordMetadata(topic, partition, source, record.offset, timestamp, 0, log.begin)
         self._broker.acknowledge(partial(_succeed, acked, metadata))
         self._broker.notify()
         return acked

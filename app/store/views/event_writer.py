@@ -106,8 +106,8 @@ class ViewRows:
         rows = []
         for (grain, minute, job_id, stream), counts in self._counts.items():
             provider = self.jobs[job_id].provider
-            place = {"grain": grain, "minute": minute, "job_id": job_id, "stream": stream, "provider": provider}
-            rows.append({**place, **{name: getattr(counts, name) for name in COUNT_NAMES}})
+            key = {"grain": grain, "minute": minute, "job_id": job_id, "stream": stream, "provider": provider}
+            rows.append({**key, **{name: getattr(counts, name) for name in COUNT_NAMES}})
         return rows
 
     def total_rows(self) -> list[TableRow]:
@@ -144,10 +144,10 @@ async def take_offset(
     database: Database, connection: AsyncConnection, generation: int, topic: str, partition: int
 ) -> int:
     """Return the next offset, and lock it until the transaction ends, so that only one writer proceeds."""
-    place = {"generation": generation, "topic": topic, "partition": partition}
-    query = select(offsets.c.next_offset).filter_by(**place).with_for_update()
+    key = {"generation": generation, "topic": topic, "partition": partition}
+    query = select(offsets.c.next_offset).filter_by(**key).with_for_update()
     while (next_offset := (await connection.execute(query)).scalar_one_or_none()) is None:
-        await connection.execute(database.insert(offsets).values(**place, next_offset=0).on_conflict_do_nothing())
+        await connection.execute(database.insert(offsets).values(**key, next_offset=0).on_conflict_do_nothing())
     return int(next_offset)
 
 
@@ -155,8 +155,8 @@ async def move_offset(
     connection: AsyncConnection, generation: int, topic: str, partition: int, next_offset: int
 ) -> None:
     """Store the next offset."""
-    place = {"generation": generation, "topic": topic, "partition": partition}
-    await connection.execute(update(offsets).filter_by(**place).values(next_offset=next_offset))
+    key = {"generation": generation, "topic": topic, "partition": partition}
+    await connection.execute(update(offsets).filter_by(**key).values(next_offset=next_offset))
 
 
 async def write(
