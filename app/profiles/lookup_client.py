@@ -133,6 +133,16 @@ class GenerationReader:
         response = await self._post("page", partition, start=start, limit=limit)
         return KeyPage(response["offsets"], [Node(key, *stored) for key, stored in response["nodes"]])
 
+    async def fan_in(self, partition: int) -> Mapping[str, Mapping[str, int]]:
+        """Return the links of identities with many of them, by the root of their profile, all as ranked keys.
+
+        Raises:
+            PartitionUnavailable: the owner can't be reached.
+
+        """
+        profiles: Mapping[str, Mapping[str, int]] = await self._post("fan-in", partition)
+        return profiles
+
     async def _post(self, path: str, partition: int, **content: Any) -> Any:
         owner = await self._plane.owner(self.generation, partition)
         if owner is None:

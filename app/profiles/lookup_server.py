@@ -32,6 +32,7 @@ class LookupServer:
       `{"keys": [key, …], "next": where to continue, or null}`.
     - `POST /page` takes `"start": key` and `"limit": n` in place of the keys, and returns the stored nodes from that
       key on, in as many bytes: `{"offsets": {topic: next offset}, "nodes": [[key, node], …]}`.
+    - `POST /fan-in` returns the identities that have many links: `{root: {key: links}}`.
 
     404: the partition is not open here.
     """
@@ -46,6 +47,7 @@ class LookupServer:
         app.router.add_post("/references", self._references)
         app.router.add_post("/keys", self._keys)
         app.router.add_post("/page", self._page)
+        app.router.add_post("/fan-in", self._fan_in)
         self._runner = web.AppRunner(app, access_log=None)
 
     async def __aenter__(self) -> Self:
@@ -96,6 +98,10 @@ class LookupServer:
         rows = partition.store.iterate_nodes(body["start"].encode(), limit, MAX_RESPONSE_BYTES)
         nodes = [[key.decode(), orjson.Fragment(stored)] for key, stored in rows]
         return _respond({"offsets": partition.store.offsets(), "nodes": nodes})
+
+    async def _fan_in(self, request: web.Request) -> web.Response:
+        partition, _ = await self._parsed(request)
+        return _respond(partition.fan_in.profiles)
 
     async def _parsed(self, request: web.Request) -> tuple[ProfilePartition, Mapping[str, Any]]:
         body: Mapping[str, Any] = orjson.loads(await request.read())

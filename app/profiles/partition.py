@@ -15,6 +15,7 @@ from typing import Final
 from app.kafka.producer_record import ProducerRecord
 from app.profile_store.partition_store import Changes, PartitionStore
 from app.profiles.dedup import DedupWindow
+from app.profiles.fan_in import FACT, FanIn
 from app.profiles.identity_limit import IdentityLimitReports
 from app.profiles.node_cache import NodeCache
 from projections.profiles.identity_node import Node, Outbox
@@ -86,6 +87,7 @@ class ProfilePartition:
         self.nodes = NodeCache(store.get_nodes, max_nodes)
         self._dedup = DedupWindow(store.get_seen, store.iterate_seen, clock, in_any_order=in_any_order)
         self._clock = clock
+        self.fan_in = FanIn(store.fact(FACT))
         self._limit_reports = IdentityLimitReports(f"profiles/{number}")
         self._references: dict[str, bytearray] = {}
         self._encoded: dict[bytes, bytes] = {}  # changed nodes as they will be stored, unless they change again
@@ -260,6 +262,7 @@ class ProfilePartition:
         changed = self.nodes.changed
         for _ in range(min(limit, len(changed))):
             key, node = changed.popitem()
+            self.fan_in.inspect(node)
             self._encoded[key.encode()] = encode_node(node)
 
     def flush(self, facts: Mapping[str, bytes] = NO_CHANGES) -> None:
@@ -273,7 +276,7 @@ class ProfilePartition:
             seen=self._dedup.take_changes(),
             refs={key.encode() + page: bytes(references) for key, references in self._references.items()},
             offsets=self._offsets,
-            facts={PAGES: str(self._pages).encode(), **self._fence_facts(), **facts},
+            facts={PAGES: str(self._pages).encode(), **self._fence_facts(), **self.fan_in.take_changes(), **facts},
         )
         self.store.write(changes)
         self.nodes.mark_stored(sum(len(node or b"") for node in changes.nodes.values()))

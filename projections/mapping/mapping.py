@@ -17,6 +17,7 @@ from projections.identities.value_rules import ValueRules
 from projections.mapping.body_parser import InvalidRulesError, JsonNode, field_refused
 from projections.mapping.converters import JsonFaults, converter, format_example
 from projections.mapping.expression import MAX_CHARACTERS, Expression, InvalidExpressionError, compile_expression
+from projections.profiles.fan_in import MIN_FAN_IN
 from projections.time_zones import zone
 from schemas.coded import Params
 from schemas.definitions import FieldRefused
@@ -35,7 +36,6 @@ MAX_IDENTITIES_LIMIT: Final = 10_000  # of one profile
 DEFAULT_IDENTITIES: Final = 1_000
 MAX_BLOCKED_VALUES: Final = 1_000  # of all kinds, or of one
 MAX_BLOCKED_CHARACTERS: Final = 512
-MIN_FAN_IN_LIMIT: Final = 10
 DEFAULT_FAN_IN_LIMIT: Final = 50
 
 ORDERED_TYPES: Final = ("string", "integer", "number", "timestamp")
@@ -259,7 +259,7 @@ def _kind(node: JsonNode) -> IdentityKind:
         format=value_format,
         region=region.value or "",
         blocked_values=_blocked_values(node),
-        fan_in_limit=node.member("fan_in_limit", DEFAULT_FAN_IN_LIMIT).integer(MIN_FAN_IN_LIMIT, MAX_IDENTITIES_LIMIT),
+        fan_in_limit=node.member("fan_in_limit", DEFAULT_FAN_IN_LIMIT).integer(MIN_FAN_IN, MAX_IDENTITIES_LIMIT),
     )
 
 

@@ -55,6 +55,13 @@ MAPPINGS: Final = (
     Column("draft", lambda row: row["draft_version"], right=True),
     Column("updated", lambda row: local_time(row["updated_at"]), drop=1),
 )
+FINDINGS: Final = (
+    Column("identity", lambda row: row["identity"], wraps=20),
+    Column("links", lambda row: row["links"], right=True),
+    Column("limit", lambda row: row["limit"], right=True),
+    Column("blocked", lambda row: "yes; rebuild" if row["blocked"] else "no"),
+    Column("profile", lambda row: row["profile"], drop=1, wraps=20),
+)
 STREAM: Final = click.argument("stream", shell_complete=complete_streams)
 
 
@@ -107,6 +114,19 @@ def print_versions(session: Session, definition: Mapping[str, Any]) -> None:
     parts = {"active": definition.get("applied_version"), "draft": definition.get("draft_version")}
     summary = ", ".join(f"{name}: version {version}" for name, version in parts.items() if version)
     print_facts({definition["id"]: summary or ("accepted" if "href" in definition else "no active version, no draft")})
+
+
+async def block_identity(session: Session, key: str) -> None:
+    """Draft the newest version of the identity rules with the value of an identity blocked."""
+    kind_name, _, value = key.partition(":")
+    rules = await session.api.get(path_of(IDENTITY))
+    body = (rules["draft"] or rules["applied"] or {"body": {}})["body"]
+    kind = next((kind for kind in body.get("kinds", ()) if kind["kind"] == kind_name), None)
+    if kind is None or not value:
+        raise click.BadParameter(f"{key!r} is not TYPE:VALUE of a known identity type", param_hint="KEY")
+    kind["blocked_values"] = sorted({*(kind.get("blocked_values") or ()), value})
+    headers = {"If-Match": f'"{rules["version"]}"'}
+    print_versions(session, await session.api.send("PUT", path_of(IDENTITY, "/draft"), body, headers=headers))
 
 
 async def _newest(session: Session, definition_id: str) -> int:
@@ -280,3 +300,21 @@ async def identity_apply(session: Session, version: int | None) -> None:
 async def identity_discard(session: Session) -> None:
     """Discard the draft."""
     await discard_definition(session, IDENTITY)
+
+
+@identity.command("findings")
+@api_command
+async def identity_findings(session: Session) -> None:
+    """List identities that link more others than the limit of their type: probably several people share them."""
+    show(await session.api.get("/v2/finding"), session.output, FINDINGS)
+
+
+@identity.command("block")
+@click.argument("key")
+@api_command
+async def identity_block(session: Session, key: str) -> None:
+    """Draft identity rules that ignore KEY, such as email:info@example.com.
+
+    Apply the draft to stop linking by it, then rebuild the profiles to separate what it has linked.
+    """
+    await block_identity(session, key)

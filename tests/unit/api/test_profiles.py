@@ -170,6 +170,35 @@ async def test_placeholders_link_nobody(client: Client) -> None:
     assert f'entrepot_blocked_identities{{kind="email",lane="realtime"}} {2 * len(PLACEHOLDERS)}.0' in metrics
 
 
+@pytest.mark.usefixtures("plane", "rules")
+async def test_an_identity_that_links_many_others_is_a_finding(client: Client) -> None:
+    assert await client.get("/v2/finding") == []
+    shared = "info@shop.example"
+    await send(client, *({"email": shared, "cookie": f"c{number}"} for number in range(50)))
+    await profile(client, "cookie:c49", lambda item: len(item["identities"]) == 51)
+    await send(client, {"email": shared, "cookie": "c50"}, {"cookie": "c51"})
+    await profile(client, "cookie:c50", lambda item: len(item["identities"]) == 52)
+    await profile(client, "cookie:c51", lambda item: True)
+    async with asyncio.timeout(10):
+        while not (findings := await client.get("/v2/finding")):
+            await asyncio.sleep(0.01)
+    assert findings == [
+        {
+            "type": "fan_in", "identity": f"email:{shared}", "profile": f"email:{shared}", "links": 51, "limit": 50,
+            "blocked": False,
+        }
+    ]  # fmt: skip
+    body = (await client.get("/v2/definition/identity"))["applied"]["body"]
+    body["kinds"][0]["blocked_values"] = ["INFO@shop.example"]
+    await client.ask("PUT", "/v2/definition/identity/draft", body, If_Match='"1"')
+    await client.post("/v2/definition/identity/apply")
+    (finding,) = await client.get("/v2/finding")
+    assert (finding["blocked"], finding["links"]) == (True, 51), "a rebuild separates the profiles"
+    await send(client, {"email": shared, "cookie": "c52"})
+    shown = await profile(client, "cookie:c52", lambda item: True)
+    assert shown["identities"] == ["cookie:c52"]
+
+
 @pytest.mark.usefixtures("plane", "rules", "quick")
 async def test_a_profile_is_found_by_every_spelling(client: Client) -> None:
     await send(client, {"email": "Zoe\u0308@Example.com\u200b", "cookie": "z1", "when": "2026-01-01T10:00:00Z"})
