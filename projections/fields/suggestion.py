@@ -24,7 +24,8 @@ from projections.fields.field_names import (
     words,
 )
 from projections.fields.field_stats import FieldFacts, FieldStats, merge_sketches
-from projections.fields.text_patterns import EPOCHS, TIMESTAMP
+from projections.fields.text_patterns import EPOCHS, PLACEHOLDER, TIMESTAMP, UUID
+from projections.identities.value_rules import with_defaults
 from projections.mapping.mapping import (
     MAX_ATTRIBUTES,
     MAX_IDENTITIES,
@@ -32,6 +33,7 @@ from projections.mapping.mapping import (
     MAX_RANK,
     NO_IDENTITY,
     IdentityRules,
+    identity_body,
     parse_identity,
 )
 from schemas.definitions import IDENTITY, mapping_of
@@ -106,7 +108,7 @@ def suggest(
     candidates = sorted(_candidates(draft, others), key=_by_score)
     chosen = _choose_identities(candidates)
     mapping = {
-        "identities": [_identity(draft, index, candidate) for index, candidate in enumerate(chosen)],
+        "identities": [_identity(draft, index, candidate, rules) for index, candidate in enumerate(chosen)],
         "attributes": _attributes(draft, others, chosen, candidates, reserved),
         "timestamp": timestamp,
     }
@@ -152,22 +154,28 @@ def _timestamp(draft: _Draft, fields: list[FieldFacts]) -> dict[str, Any] | None
 def _candidates(draft: _Draft, fields: list[FieldFacts]) -> Iterator[_Candidate]:
     for facts in fields:
         scalars = facts.types.get("string", 0) + facts.types.get("integer", 0) + facts.types.get("null", 0)
-        min_distinct = min(MIN_DISTINCT, max(2, MIN_DISTINCT_SHARE * facts.present))
-        if not facts.present or scalars < MIN_SHARE * facts.seen or facts.distinct < min_distinct:
+        present = _named(facts)
+        min_distinct = min(MIN_DISTINCT, max(2, MIN_DISTINCT_SHARE * present))
+        if not present or scalars < MIN_SHARE * facts.seen or facts.distinct < min_distinct:
             continue
         name, fill = words(facts.path[-1]), draft.fill(facts)
-        score = fill * (1 + min(1.0, facts.distinct / facts.present)) / 2
+        score = fill * (1 + min(1.0, facts.distinct / present)) / 2
         id_name = parse_id_name(draft.stream, facts.path)
-        if facts.patterns.get("email", 0) >= MIN_SHARE * facts.present and fill >= LOW_FILL:
+        if facts.patterns.get("email", 0) >= MIN_SHARE * present and fill >= LOW_FILL:
             person = min(2, 2 * person_grade(name))
             yield _Candidate(facts, EMAIL, person, 0.95 * score * PERSON_FACTORS[person], "looks like an email address")
         elif id_name and fill >= (LOW_FILL if id_name.person == 2 else HIGH_FILL):
             score *= PERSON_FACTORS[id_name.person] * (0.75 if id_name.by_number else 1)
             yield _Candidate(facts, id_name.kind, id_name.person, score, "is named like an ID")
-        elif facts.patterns.get("uuid", 0) >= MIN_SHARE * facts.present and fill >= HIGH_FILL:
+        elif facts.patterns.get(UUID, 0) >= MIN_SHARE * present and fill >= HIGH_FILL:
             person = person_grade(name)
             score *= 0.9 * PERSON_FACTORS[person]
             yield _Candidate(facts, identity_kind(name) or "uuid", person, score, "looks like a UUID")
+
+
+def _named(facts: FieldFacts) -> int:
+    """Return the number of values that may identify somebody."""
+    return facts.present - facts.patterns.get(PLACEHOLDER, 0)
 
 
 def _choose_identities(candidates: list[_Candidate]) -> list[_Candidate]:
@@ -183,17 +191,21 @@ def _choose_identities(candidates: list[_Candidate]) -> list[_Candidate]:
     return sorted(chosen or candidates[:1], key=_by_score)[:MAX_IDENTITIES]
 
 
-def _identity(draft: _Draft, index: int, candidate: _Candidate) -> dict[str, Any]:
+def _identity(draft: _Draft, index: int, candidate: _Candidate, rules: IdentityRules) -> dict[str, Any]:
     facts = candidate.facts
     text = f"{draft.presence(facts)}, {candidate.reason}, and has about {facts.distinct:,} distinct values"
-    draft.explain(f"/identities/{index}", text)
-    if candidate.kind == EMAIL:
+    placeholders = facts.present - _named(facts)
+    blocked = f"; {_share(placeholders, facts.present)} of its values are placeholders" if placeholders else ""
+    draft.explain(f"/identities/{index}", text + blocked)
+    has_form = all(kind.format == EMAIL for kind in rules.kinds if kind.kind == EMAIL)
+    if candidate.kind == EMAIL and not has_form:
         return {"expr": f"lower({expression_of(facts.path)})", "kind": EMAIL}
     return {**_source(facts), "kind": candidate.kind}
 
 
 def _kinds(chosen: list[_Candidate], rules: IdentityRules) -> dict[str, Any]:
-    kinds = [{"kind": kind.kind, "rank": kind.rank, "title": kind.title} for kind in rules.kinds]
+    body = identity_body(rules)
+    kinds: list[dict[str, Any]] = body["kinds"]
     names = {kind.kind for kind in rules.kinds}
     max_rank = max((kind.rank for kind in rules.kinds), default=-1)
     for candidate in chosen:
@@ -202,7 +214,7 @@ def _kinds(chosen: list[_Candidate], rules: IdentityRules) -> dict[str, Any]:
             title = "Email address" if candidate.kind == EMAIL else title_of(candidate.facts.path)
             kinds.append({"kind": candidate.kind, "rank": max_rank, "title": title[:MAX_NAME_CHARACTERS]})
             names.add(candidate.kind)
-    return {"kinds": kinds, "max_identities": rules.max_identities}
+    return dict(with_defaults(body | ({} if rules.kinds else {"blocked_values": None})))
 
 
 def _attributes(

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from projections.fields.distinct_sketch import hash_text
+from projections.identities.blocked_values import DEFAULT_BLOCKED_VALUES, BlockedValues
 from projections.mapping.converters import BOOLEANS
 from projections.time_zones import zone
 from schemas.timestamps.formats import timestamp_parser
@@ -16,6 +17,8 @@ BLANK: Final = "blank"
 OTHER: Final = "other"
 INTEGER: Final = "integer"
 TIMESTAMP: Final = "timestamp"
+UUID: Final = "uuid"
+PLACEHOLDER: Final = "placeholder"  # such as `N/A` or the nil UUID
 PATTERNS: Final = (
     BLANK,
     "boolean",
@@ -24,7 +27,8 @@ PATTERNS: Final = (
     TIMESTAMP,
     "email",
     "url",
-    "uuid",
+    UUID,
+    PLACEHOLDER,
     OTHER,
 )  # every text has exactly one
 EPOCHS: Final = ("epoch_s", "epoch_ms", "epoch_us")  # additional patterns of texts and numbers
@@ -35,6 +39,7 @@ MAX_CACHED_CHARACTERS: Final = 64  # longer texts rarely repeat soon
 FIRST_SECOND: Final = 1_000_000_000  # in 2001; smaller numbers are rarely seconds
 LAST_SECOND: Final = 4_200_000_000  # in 2103
 
+_PLACEHOLDERS: Final = BlockedValues(DEFAULT_BLOCKED_VALUES)
 _ISO: Final = timestamp_parser(("auto",), zone("UTC"))
 # Possessive quantifiers (`++`) prevent backtracking. A number with a plus sign or leading zeros is a phone number, a
 # postal code or an article number, hence a text.
@@ -88,6 +93,8 @@ def _text_facts(text: str) -> TextFacts:
         pattern = OTHER
     elif len(excerpt) <= MAX_BOOLEAN_CHARACTERS and excerpt.lower() in BOOLEANS:
         pattern = "boolean"
+    elif pattern in {OTHER, UUID} and excerpt in _PLACEHOLDERS:
+        pattern = PLACEHOLDER
     return TextFacts(pattern, epoch_of(int(excerpt)) if pattern == INTEGER else "", hash_text(text))
 
 

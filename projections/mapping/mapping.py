@@ -188,6 +188,27 @@ def parse_identity(body: Any) -> IdentityRules:
     return IdentityRules(kinds, max_identities, blocked_values)
 
 
+def identity_body(rules: IdentityRules) -> dict[str, Any]:
+    """Return the JSON body of identity rules."""
+    return {
+        "kinds": [_kind_body(kind) for kind in rules.kinds],
+        "max_identities": rules.max_identities,
+        "blocked_values": list(rules.blocked_values),
+    }
+
+
+def _kind_body(kind: IdentityKind) -> dict[str, Any]:
+    """Return the JSON body of a kind, without defaults other than its format."""
+    body = {"kind": kind.kind, "rank": kind.rank, "title": kind.title, "format": kind.format}
+    if kind.region:
+        body["region"] = kind.region
+    if kind.blocked_values:
+        body["blocked_values"] = list(kind.blocked_values)
+    if kind.fan_in_limit != DEFAULT_FAN_IN_LIMIT:
+        body["fan_in_limit"] = kind.fan_in_limit
+    return body
+
+
 def check_rules(mappings: Mapping[str, MappingRules], identity: IdentityRules) -> None:
     """Check that the mappings of all streams are consistent with each other and with the identity rules.
 

@@ -82,7 +82,7 @@ async def test_from_messages_to_statistics_to_a_mapping_to_profiles(plane: tuple
     await followed(running, rules_offset=4)
 
     await collect(client, "shop", *SHOP)
-    (by_mail,) = (identity for identity in suggested["mapping"]["identities"] if "email" in identity.get("expr", ""))
+    (by_mail,) = (identity for identity in suggested["mapping"]["identities"] if identity["kind"] == "email")
     names = {attribute.get("field"): attribute["name"] for attribute in suggested["mapping"]["attributes"]}
     ada = await profile(client, f"{by_mail['kind']}:p7@shop.example", lambda item: value(item, names[None]) == 5)
     assert value(ada, names["city"]) in {"Graz", "Linz", "Wels"}

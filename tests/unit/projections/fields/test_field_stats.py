@@ -62,9 +62,10 @@ def test_fields_are_counted_including_nested_ones() -> None:
         "email": ["ada@example.org", "a.b+c@d-e.example", "ü@ü.example"],
         "url": ["https://example.org/a?b=c", "s3://bucket", "https://" + "x" * 5_000],
         "uuid": ["0d8f9a30-2b6c-4f3e-9f9d-5f1f7a1f2c11"],
+        "placeholder": ["N/A", "null", "[object Object]", "00000000-0000-0000-0000-000000000000", "@", "://", "000"],
         "other": [
             "N14228", "007", "01234", "+491701234567", "1,5", "1.2.3", "2013-13-01", "2013-02-30 x", "1e5", "٣",
-            "a@b", "a b@c.example", "@", "://", "12345678901234567890", "0d8f9a302b6c4f3e9f9d5f1f7a1f2c11", "\ud800",
+            "a@b", "a b@c.example", "12345678901234567890", "0d8f9a302b6c4f3e9f9d5f1f7a1f2c11", "\ud800",
         ],
     }.items(),
 )  # fmt: skip

@@ -12,6 +12,7 @@ import pytest
 from projections.fields.field_names import attribute_name, expression_of, parse_id_name, title_of
 from projections.fields.field_stats import FieldStats
 from projections.fields.suggestion import Suggestion, suggest, suggest_beside
+from projections.identities.blocked_values import DEFAULT_BLOCKED_VALUES
 from projections.mapping.mapping import IdentityKind, IdentityRules, parse_identity, parse_mapping
 
 EXAMPLES = Path(__file__).resolve().parents[4] / "examples"
@@ -54,7 +55,11 @@ def reason(suggestion: Suggestion, pointer: str) -> str:
 def test_flights_are_identified_by_tail_number() -> None:
     suggestion = suggest("flights", example("flights-2013-01"))
     assert identities(suggestion) == [("tailnum", "tail")]
-    assert suggestion.identity == {"kinds": [{"kind": "tail", "rank": 0, "title": "Tailnum"}], "max_identities": 1000}
+    assert suggestion.identity == {
+        "kinds": [{"kind": "tail", "rank": 0, "title": "Tailnum", "format": "text"}],
+        "max_identities": 1000,
+        "blocked_values": list(DEFAULT_BLOCKED_VALUES),
+    }
     assert suggestion.mapping["timestamp"] == {"field": "time_hour", "format": ["auto"], "time_zone": "UTC"}
     assert suggestion.mapping["attributes"][0] == {"name": "flights_messages", "type": "integer", "merge": "count"}
     assert types(suggestion)["dep_delay"] == "integer"
@@ -64,7 +69,8 @@ def test_flights_are_identified_by_tail_number() -> None:
     assert parse_mapping(suggestion.mapping)
     assert parse_identity(suggestion.identity)
     assert reason(suggestion, "/identities/0") == (
-        "`tailnum` is in 100 % of 2,699 messages, is named like an ID, and has about 1,289 distinct values"
+        "`tailnum` is in 100 % of 2,699 messages, is named like an ID, and has about 1,289 distinct values; "
+        "under 1 % of its values are placeholders"
     )
 
 
@@ -94,17 +100,17 @@ def mail(number: int) -> str:
 @pytest.mark.parametrize(
     ("stream", "fields", "expected"),
     [
-        ("people", {"email": mail, "id": int}, [("id", "people"), ("lower(email)", "email")]),
+        ("people", {"email": mail, "id": int}, [("id", "people"), ("email", "email")]),
         ("visits",
          {"email": lambda n: mail(n) if n % 10 == 0 else None, "anonymousId": str, "userId": str, "page_id": int},
-         [("anonymousId", "anonymous"), ("userId", "user"), ("lower(email)", "email")]),
+         [("anonymousId", "anonymous"), ("userId", "user"), ("email", "email")]),
         ("orders", {"order_id": int, "customer_id": lambda n: n // 2, "product_id": lambda n: n // 3},
          [("customer_id", "customer")]),
         ("orders", {"order_id": int, "total": 5}, [("order_id", "order")]),
-        ("mails", {"sender_email": mail, "recipient_email": mail}, [("lower(recipient_email)", "email")]),
+        ("mails", {"sender_email": mail, "recipient_email": mail}, [("recipient_email", "email")]),
         ("contacts", {"email": mail, "email_id": int, "manager_email": mail},
-         [("lower(email)", "email"), ("email_id", "email_id")]),
-        ("crm", {"user": lambda n: {"id": n, "mail": mail(n)}}, [("user.id", "user"), ("lower(user.mail)", "email")]),
+         [("email", "email"), ("email_id", "email_id")]),
+        ("crm", {"user": lambda n: {"id": n, "mail": mail(n)}}, [("user.id", "user"), ("user.mail", "email")]),
         ("web", {"visitor": lambda n: f"{n:08x}-2b6c-4f3e-9f9d-5f1f7a1f2c11"}, [("visitor", "visitor")]),
         ("web", {"7": lambda n: f"{n:08x}-2b6c-4f3e-9f9d-5f1f7a1f2c11"}, [("7", "uuid")]),
         ("7", {"id": int}, [("id", "id")]),
@@ -122,17 +128,23 @@ def test_identities(stream: str, fields: dict[str, Any], expected: list[tuple[st
 
 
 def test_active_kinds_stay_and_new_ones_follow() -> None:
-    rules = IdentityRules((IdentityKind("tail", 3, "Tail number"), IdentityKind("email", 99, "E-mail")), 50)
+    tail = IdentityKind("tail", 3, "Tail number", "phone", "AT", ("N0",), 20)
+    rules = IdentityRules((tail, IdentityKind("email", 99, "E-mail")), 50, ("none",))
     stats = stats_of({"tailnum": f"N{number}", "user_id": number, "email": mail(number)} for number in range(50))
     suggestion = suggest("flights", stats, rules)
     assert suggestion.identity == {
         "kinds": [
-            {"kind": "tail", "rank": 3, "title": "Tail number"},
-            {"kind": "email", "rank": 99, "title": "E-mail"},
-            {"kind": "user", "rank": 99, "title": "User id"},
+            {
+                "kind": "tail", "rank": 3, "title": "Tail number", "format": "phone", "region": "AT",
+                "blocked_values": ["N0"], "fan_in_limit": 20,
+            },
+            {"kind": "email", "rank": 99, "title": "E-mail", "format": "exact"},
+            {"kind": "user", "rank": 99, "title": "User id", "format": "text"},
         ],
         "max_identities": 50,
-    }
+        "blocked_values": ["none"],
+    }  # fmt: skip
+    assert identities(suggestion) == [("user_id", "user"), ("lower(email)", "email")], "the format of the kind is exact"
     assert "link all profiles with the same value" in reason(suggestion, "/attributes/1"), "tailnum"
 
 
@@ -224,11 +236,20 @@ def test_names_are_split_into_words() -> None:
     assert (title_of(("userId",)), title_of(("7",))) == ("User id", "Id")
 
 
+def test_placeholders_do_not_hide_an_identity() -> None:
+    suggestion = suggested("people", email=lambda n: mail(n) if n % 2 else ("N/A", "null")[n % 4 // 2], note="none")
+    assert identities(suggestion) == [("email", "email")]
+    assert reason(suggestion, "/identities/0").endswith("; 50 % of its values are placeholders")
+    assert types(suggestion)["note"] == "string"
+    nobody = suggested("people", 200, user_id=lambda n: ("n/a", "N/A", "null", "none")[n % 4])
+    assert identities(nobody) == []
+
+
 def test_a_field_of_different_blank_texts_is_no_identity() -> None:
     suggestion = suggested(
         "people", email=lambda number: f"p{number}@example.com", note=lambda number: " " * (number % 3)
     )
-    assert [field for field, _ in identities(suggestion)] == ["lower(email)"]
+    assert [field for field, _ in identities(suggestion)] == ["email"]
 
 
 def test_sketches_are_merged_and_names_of_other_streams_avoided() -> None:
