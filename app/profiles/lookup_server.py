@@ -17,6 +17,7 @@ from app.store.data_plane import Owner, PlaneStore
 from projections.definitions.rules import key_hash
 from projections.profiles.identity_node import Node
 from projections.profiles.profile_view import shown_key
+from projections.profiles.updates import stored_state
 
 MAX_COMPARED_KEYS: Final = 300  # in one request: about three milliseconds
 MAX_RESPONSE_BYTES: Final = 4 * 1024 * 1024  # of nodes in a response, unless a single one is larger
@@ -96,7 +97,7 @@ class LookupServer:
         partition, body = await self._parsed(request)
         limit = min(body["limit"], MAX_KEYS)
         rows = partition.store.iterate_nodes(body["start"].encode(), limit, MAX_RESPONSE_BYTES)
-        nodes = [[key.decode(), orjson.Fragment(stored)] for key, stored in rows]
+        nodes = [[key.decode(), orjson.Fragment(stored_state(stored))] for key, stored in rows]
         return _respond({"offsets": partition.store.offsets(), "nodes": nodes})
 
     async def _fan_in(self, request: web.Request) -> web.Response:

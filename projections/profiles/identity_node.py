@@ -6,7 +6,7 @@ and links to other nodes, and shortcuts for what had to be forwarded. Nodes are 
 that decoded a node owns it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any, Final
 
 from projections.profiles import crdt
@@ -26,14 +26,14 @@ class Node:
 
     __slots__ = ("edges", "forgotten", "forgotten_keys", "key", "parent", "registers")
 
-    def __init__(  # in the order of the stored list
+    def __init__(  # in the order of the stored state
         self,
         key: str,
         parent: str = "",
         registers: Registers | None = None,
         edges: Edges | None = None,
         forgotten: int = 0,
-        forgotten_keys: Sequence[str] = (),
+        forgotten_keys: Container[str] = (),
     ) -> None:
         self.key = key
         self.parent = parent

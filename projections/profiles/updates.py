@@ -3,9 +3,9 @@
 Rows are `[key, timestamp, batch number, index, offset difference, *values]`: lists, which JSON reads and writes fast.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -16,6 +16,8 @@ from projections.profiles.partitioning import partition_of_key
 
 UpdateRow = list[Any]
 KEY, AT, BATCH, INDEX, OFFSET, VALUES = range(6)
+
+KEYS_SEPARATOR: Final = b"\n"  # in a stored node; JSON has none
 
 Counted = tuple[str, int, int]  # consecutive messages: batch, first index, number of messages
 Link = tuple[str, str, int, str, int]  # larger key, smaller key, *stamp
@@ -93,14 +95,45 @@ class FoldedMessages:
             yield link[0]
 
 
+class StoredKeys(Container[str]):
+    """All keys of a forgotten person, as JSON.
+
+    Each node of the person has them, so reading all nodes is quadratic in the keys if each decodes them. They are only
+    needed for messages that were under way when the person was forgotten.
+    """
+
+    __slots__ = ("encoded",)
+
+    def __init__(self, encoded: bytes) -> None:
+        self.encoded = encoded
+
+    def __contains__(self, key: object) -> bool:
+        return key in orjson.loads(self.encoded)
+
+
 def encode_node(node: Node) -> bytes:
-    """Return a node as it is stored, without its key."""
-    return orjson.dumps([node.parent, node.registers, node.edges, node.forgotten, node.forgotten_keys])
+    """Return a node as it is stored, without its key: the state and, if the person was forgotten, a line of keys."""
+    state = orjson.dumps([node.parent, node.registers, node.edges, node.forgotten])
+    if not node.forgotten:
+        return state
+    keys = node.forgotten_keys
+    return state + KEYS_SEPARATOR + (keys.encoded if isinstance(keys, StoredKeys) else orjson.dumps(keys))
 
 
 def decode_node(key: str, stored: bytes | None) -> Node:
     """Return the node of a key; a new one when nothing is stored."""
-    return Node(key, *orjson.loads(stored)) if stored is not None else Node(key)
+    if stored is None:
+        return Node(key)
+    state, _, keys = stored.partition(KEYS_SEPARATOR)
+    node = Node(key, *orjson.loads(state))
+    if keys:
+        node.forgotten_keys = StoredKeys(keys)
+    return node
+
+
+def stored_state(stored: bytes) -> bytes:
+    """Return the state of a stored node: JSON of parent, registers, edges and `forgotten`."""
+    return stored.partition(KEYS_SEPARATOR)[0]
 
 
 def slices_of(mapped: MappedMessages, rows: int) -> Iterator[MappedMessages]:
