@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError
 from app.api.collect.requests import FORMATS, CollectQuery
 from app.api.http.problems import ApiProblem, FieldError, field_errors, invalid
 from app.api.http.request_body import content_encoding
+from app.api.routing.routes import Query
 from connectors.providers.collect import Config
 from connectors.text.compression import SUFFIXES, Compression
 from connectors.text.config import FORMAT_SUFFIXES, FORMAT_TYPES
@@ -21,11 +22,16 @@ QUERY_OF: Final = {
     "/timestamp_field": "?timestamp_field",
     "/append": "?append",
     "/encoding": "Content-Type",
+    "/quote": "?quote",
+    "/escape": "?escape",
+    "/comment": "?comment",
+    "/skip_lines": "?skip_lines",
 }
+DIALECT: Final = frozenset({"quote", "escape", "comment", "skip_lines"})  # of CSV, the same as in jobs
 
 
-class BulkQuery(CollectQuery):
-    """Options of a file upload."""
+class FileQuery(Query):
+    """Options that describe a file."""
 
     filename: Annotated[
         str, Field(max_length=255, description="file name; its extensions determine compression and format")
@@ -41,6 +47,20 @@ class BulkQuery(CollectQuery):
     delimiter: Annotated[
         str | None, Field(min_length=1, max_length=3, description="CSV delimiter: one ASCII character, or `tab`")
     ] = None
+    quote: Annotated[
+        str | None, Field(max_length=1, description='CSV quote: one ASCII character; empty: no quoting; default: `"`')
+    ] = None
+    escape: Annotated[str | None, Field(max_length=1, description="CSV escape: a backslash; default: none")] = None
+    comment: Annotated[
+        str | None, Field(max_length=1, description="CSV: lines that start with this ASCII character are skipped")
+    ] = None
+    skip_lines: Annotated[
+        int | None, Field(ge=0, le=10_000, description="CSV: number of lines before the header row to skip")
+    ] = None
+
+
+class BulkQuery(FileQuery, CollectQuery):
+    """Options of a file upload."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +121,8 @@ def config_of(stream: str, query: BulkQuery, headers: ContentHeaders) -> tuple[s
 def _csv(query: BulkQuery, *, tabs: bool) -> dict[str, Any]:
     delimiter = "\t" if query.delimiter in {"tab", "\\t"} or (tabs and not query.delimiter) else query.delimiter
     fields = query.headers.split(",") if query.headers else None
-    return {"delimiter": delimiter, "fields": fields, "header_row": fields is None}
+    given = query.model_dump(include=set(DIALECT), exclude_none=True)
+    return {"delimiter": delimiter, "fields": fields, "header_row": fields is None, **given}
 
 
 def _suffix(filename: str) -> str:

@@ -12,7 +12,7 @@ import orjson
 from aiohttp import web
 from pydantic import Field
 
-from app.api.collect.config import BulkQuery, config_of, content_headers
+from app.api.collect.config import BulkQuery, FileQuery, config_of, content_headers
 from app.api.collect.requests import collected_view
 from app.api.collect.upload_counts import UploadCounts
 from app.api.definitions.mapping_preview import FaultCount
@@ -31,7 +31,7 @@ from app.api.lanes.backfill_views import (
     warnings,
 )
 from app.api.routing.responses import respond
-from app.api.routing.routes import CONTENT_ENCODING, STREAM_PATTERN, Query, RequestContext, ResponseSpec, Routes
+from app.api.routing.routes import CONTENT_ENCODING, STREAM_PATTERN, RequestContext, ResponseSpec, Routes
 from app.api.services.evaluator_pool import Evaluator
 from app.api.services.lag_monitor import UnknownLagError
 from app.profiles.lookup_client import GenerationReader, PartitionUnavailable
@@ -67,7 +67,7 @@ NEWEST_FIRST: Final = Sort("updated", "descending")
 OptionText = Annotated[str, Field(min_length=1, max_length=200)]
 
 
-class PreviewQuery(Query):
+class PreviewQuery(FileQuery):
     """The stream, and the known properties of the backfill."""
 
     stream: Annotated[str, Field(pattern=STREAM_PATTERN, description="name of the stream")]
@@ -75,9 +75,6 @@ class PreviewQuery(Query):
     since: Annotated[TimestampText | None, Field(description="event time of the oldest message")] = None
     until: Annotated[TimestampText | None, Field(description="event time of the newest message")] = None
     timestamp_field: Annotated[OptionText | None, Field(description="as for /collect/bulk")] = None
-    filename: Annotated[str, Field(max_length=255, description="as for /collect/bulk")] = ""
-    headers: Annotated[OptionText | None, Field(description="as for /collect/bulk")] = None
-    delimiter: Annotated[OptionText | None, Field(max_length=3, description="as for /collect/bulk")] = None
 
 
 @dataclass(slots=True)
@@ -163,12 +160,8 @@ async def _sample(call: RequestContext[PreviewQuery, None]) -> BackfillSample | 
         if query.messages is not None:
             return None
         raise invalid([FieldError("?messages", "missing", "expected a sample in the body, or the number of messages")])
-    options = BulkQuery(
-        timestamp_field=query.timestamp_field,
-        filename=query.filename,
-        headers=query.headers,
-        delimiter=query.delimiter,
-    )
+    described = query.model_dump(include=set(FileQuery.model_fields))
+    options = BulkQuery(timestamp_field=query.timestamp_field, **described)
     _, config = config_of(query.stream, options, headers)
     with call.api.admission.upload():
         return await read_sample(config, call.api.limits, source)

@@ -6,7 +6,7 @@ from typing import Any, Final
 import click
 
 from app.cli.client import Value
-from app.cli.data.collect import NDJSON, TYPES, UploadFile, upload_file
+from app.cli.data.collect import NDJSON, TYPES, UploadFile, csv_options, upload_file
 from app.cli.lazy import FullHelpGroup
 from app.cli.names import complete_streams
 from app.cli.output import hanging
@@ -35,8 +35,7 @@ def backfill() -> None:
     type=click.Choice(["csv", "tsv", "ndjson", "json"]),
     help="Input format; by default from the file name.",
 )
-@click.option("--headers", metavar="A,B,…", help="CSV column names, if the file has no header row.")
-@click.option("--delimiter", metavar="CHARACTER", help="CSV delimiter; `tab` for a tab.")
+@csv_options
 @api_command
 async def backfill_preview(
     session: Session,
@@ -47,8 +46,7 @@ async def backfill_preview(
     until: str | None,
     timestamp_field: str | None,
     kind: str | None,
-    headers: str | None,
-    delimiter: str | None,
+    csv: Mapping[str, Value],
 ) -> None:
     """Estimate the impact of sending history to STREAM. Nothing is stored.
 
@@ -64,8 +62,7 @@ async def backfill_preview(
         "since": since,
         "until": until,
         "timestamp_field": timestamp_field,
-        "headers": headers,
-        "delimiter": delimiter,
+        **csv,
     }
     if file is None:
         preview = (await session.api.request("POST", PATH, query=query))["data"]

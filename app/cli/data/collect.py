@@ -4,6 +4,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import wraps
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Literal
 from urllib.parse import quote
@@ -32,6 +33,16 @@ COLUMNS: Final = (
     Column("rejected", lambda row: row["rejected_count"], right=True),
     Column("duplicates", lambda row: row["duplicate_count"], right=True, drop=2),
     Column("upload", lambda row: row["upload_id"] or "(dry run)", drop=1),
+)
+
+CSV_NAMES: Final = ("headers", "delimiter", "quote", "escape", "comment", "skip_lines")
+CSV_OPTIONS: Final = (
+    click.option("--headers", metavar="A,B,…", help="CSV column names, if the file has no header row."),
+    click.option("--delimiter", metavar="CHARACTER", help="CSV delimiter; `tab` for a tab."),
+    click.option("--quote", metavar="CHARACTER", help="CSV quote, '\"' by default; empty: no quoting."),
+    click.option("--escape", metavar="CHARACTER", help="CSV escape: a backslash, if the file has one."),
+    click.option("--comment", metavar="CHARACTER", help="Skip CSV lines that start with it."),
+    click.option("--skip-lines", metavar="N", type=click.IntRange(0), help="Skip N lines before the CSV header row."),
 )
 
 
@@ -68,6 +79,20 @@ class UploadFile:
         return self.path.open("rb") if self.path else sys.stdin.buffer
 
 
+def csv_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of the CSV format; the command receives them as `csv`, by their names in requests."""
+
+    @wraps(command)
+    def run(**arguments: Any) -> None:
+        csv = {option: arguments.pop(option) for option in CSV_NAMES}
+        command(**arguments, csv=csv)
+
+    decorated: Callable[..., None] = run
+    for option in reversed(CSV_OPTIONS):
+        decorated = option(decorated)
+    return decorated
+
+
 @click.command()
 @click.argument("stream", shell_complete=complete_streams)
 @click.argument("files", nargs=-1, required=True)
@@ -89,14 +114,13 @@ class UploadFile:
     "--on-error", type=click.Choice(["quarantine", "drop", "abort"]), default="quarantine", show_default=True,
     help="Handling of invalid records.",
 )  # fmt: skip
-@click.option("--headers", metavar="A,B,…", help="CSV column names, if the file has no header row.")
-@click.option("--delimiter", metavar="CHARACTER", help="CSV delimiter; `tab` for a tab.")
 @click.option("--append", metavar="JSON", help="JSON object of default fields, added to messages that lack them.")
 @click.option("--idempotency-key", metavar="KEY", help="Reuse a key to resume an interrupted upload.")
 @click.option("--dry-run", is_flag=True, help="Validate and count records without storing them.")
 @click.option("-w", "--wait", is_flag=True, help="Wait until all messages are applied to profiles.")
 @TIMEOUT
 @MAX_REJECTED
+@csv_options
 @api_command
 async def collect(
     session: Session,
@@ -106,8 +130,6 @@ async def collect(
     timestamp_field: str | None,
     lane: str,
     on_error: str,
-    headers: str | None,
-    delimiter: str | None,
     append: str | None,
     idempotency_key: str | None,
     time_limit: int | None,
@@ -115,6 +137,7 @@ async def collect(
     *,
     dry_run: bool,
     wait: bool,
+    csv: Mapping[str, Value],
 ) -> int:
     """Upload FILES (CSV, NDJSON or JSON; plain, gzip or zstd; - is standard input) to STREAM.
 
@@ -129,7 +152,7 @@ async def collect(
     uploads = [replace(upload_file(name, kind), waits=wait) for name in files]
     rows: list[dict[str, Any]] = []
     for upload in uploads:
-        more = {"headers": headers, "delimiter": delimiter, "filename": upload.filename}
+        more = {**csv, "filename": upload.filename}
         key = _key(idempotency_key, upload, alone=len(uploads) == 1)
         result = await _sent(session, stream, upload, query | more if upload.route == "bulk" else query, key)
         rows.append({"file": upload.name, **result})

@@ -293,6 +293,8 @@ async def test_an_invalid_file_gets_the_reason(collect: Collect, name: str) -> N
         "nul_byte": b"id,name\n1,a\0b\n2,b\n",
         "broken_encoding": b"id,name\n1,Zo\xeb\n2,b\n",
         "wrong_column_count": b"id,name\n1\n2,b\n",
+        "text_after_quote": b'id,name\n1,"a"b\n2,b\n',
+        "unclosed_quote": b'id,name\n1,"6 inch\n2,b\n',
         "record_too_large": b"id,name\n1," + b"x" * 50 * 2**20 + b"\n2,b\n",
     }.items(),
     ids=lambda value: value if isinstance(value, str) else "",

@@ -51,6 +51,13 @@ def test_defaults_of_an_upload() -> None:
     assert found["append"] == {"a": 1}
 
 
+def test_a_dialect_of_an_upload() -> None:
+    _, found = config(quote="", escape="\\", comment="#", skip_lines="2")
+    assert (found["quote"], found["escape"], found["comment"], found["skip_lines"]) == ("", "\\", "#", 2)
+    _, found = config()
+    assert (found["quote"], found["escape"], found["comment"], found["skip_lines"]) == ('"', "", "", 0)
+
+
 @pytest.mark.parametrize(
     ("query", "pointer"),
     [
@@ -66,6 +73,10 @@ def test_defaults_of_an_upload() -> None:
         ({"delimiter": "ab"}, "?delimiter"),
         ({"delimiter": '"'}, "?delimiter"),
         ({"filename": "a\n.csv"}, "?filename"),
+        ({"escape": "x"}, "?escape"),
+        ({"quote": "é"}, "?quote"),
+        ({"comment": "ä"}, "?comment"),
+        ({"comment": ";", "delimiter": ";"}, "?delimiter"),
     ],
 )
 def test_invalid_options_are_named(query: dict[str, str], pointer: str) -> None:
