@@ -248,6 +248,14 @@ def test_the_identity_limit_gives_the_same_state_both_ways(tmp_path: Path) -> No
     assert folds > 10
 
 
+def test_a_whole_number_is_one_identity_both_ways(tmp_path: Path) -> None:
+    cookies = [7.5, *(7, 7.0, 8, 8.0) * 10]
+    records = [packed(0, "j/1", 0, [{"cookie": cookie, "integer": cookie} for cookie in cookies])]
+    with rebuilds(tmp_path) as (rows, columns):
+        assert apply_both_ways(rows, columns, records, book(), Forgotten())
+        assert state(rows) == state(columns)
+
+
 def visits(count: int, **more: Any) -> list[dict[str, Any]]:
     return [{"cookie": f"c{number % 3}", "integer": number} | more for number in range(count)]
 
@@ -260,7 +268,8 @@ def test_messages_that_are_faster_row_by_row_are_not_folded() -> None:
     assert folds(*visits(30))
     assert not folds(*({"cookie": f"c{number}"} for number in range(30))), "as many people as messages"
     assert not folds(*visits(30), b'{"cookie":NaN}')
-    assert not folds(*visits(30, cookie=7), {"cookie": 7.5}), "7 is an identity, and 7.0 would not be"
+    assert not folds(*visits(30, cookie=7), {"cookie": 7.5}), "a column of integers can't hold it"
+    assert not folds({"cookie": 7.5}, *visits(30, cookie=2**53 + 1)), "a float can't hold it"
     assert not folds(*visits(30, number=2**53 + 1), {"cookie": "c1", "number": 0.5}), "a float can't hold it"
     expression = {"name": "loud", "expr": "upper(string)", "type": "string", "merge": "latest"}
     assert not folds(*visits(30), rules=book(mapping(extra=[expression])))
