@@ -196,6 +196,8 @@ SOURCES: Final = {
     "`git lfs pull`",
     "html_page": "the data is an HTML page, such as a sign-in form or an error; open the link in a private window to "
     "see it, and renew the link",
+    "html_type": "by its Content-Type the data is an HTML page, such as a sign-in form or an error; open the link in a "
+    "private window to see it; if it is right, set `format`",
     "impossible_cursor_bytes": "{bytes:,} bytes of text can't come from {source_bytes:,} bytes; reset the cursor "
     "to {{}}",
     "impossible_cursor_row": "{rows:,} records can't be in {bytes:,} bytes of text; reset the cursor to {{}}",

@@ -125,14 +125,8 @@ SENTENCES: Final = {  # where the settings of files have other names in a reques
     "truncated": "the body ends in the middle of its text or of its compression; send all of it",
     "wrong_compression": "the body should be {expected}, but its first bytes show {found}; correct Content-Encoding, "
     "or send an intact file",
-    "wrong_encoding": "the body is not in the charset of Content-Type, UTF-8 by default; set it, for example "
-    "`text/csv; charset=utf-16`",
-    "utf_16_mark": "the body is UTF-16; send `Content-Type: text/csv; charset=utf-16`",
-    "header_encoding": "the header row is not in the charset of Content-Type, UTF-8 by default; set it, for example "
-    "`text/csv; charset=utf-16`",
-    "nul_in_header": "the header row has a NUL byte; check the charset of Content-Type",
-    "broken_encoding": "invalid text encoding at byte {byte}; check the charset of Content-Type",
-    "duplicate_header": "the header row names {column!r} twice; name the columns with `headers`",
+    "duplicate_header": "the header row names {column!r} twice; rename one, or replace all names with `headers=…` and "
+    "`header=present`",
     "corrupt_compression": "the compression of the body is corrupt; send an intact file",
     "columns_unnamed": "without a header row, name the columns with `headers`",
     "duplicate_field_name": "`headers` names a column twice",

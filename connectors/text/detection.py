@@ -56,7 +56,7 @@ def propose(config: TextConfig, path: str, content_type: ContentType) -> Proposa
 
     """
     if config.format == "auto" and content_type.media_type in HTML_TYPES:
-        raise FixConfiguration("html_page")
+        raise FixConfiguration("html_type")
     *_, suffix = ["", *(suffix for suffix in PurePosixPath(path.lower()).suffixes if suffix not in SUFFIXES)]
     by_name = FORMAT_SUFFIXES.get(suffix) or FORMAT_TYPES.get(content_type.media_type)
     tabs = suffix == ".tsv" or content_type.media_type == TABS

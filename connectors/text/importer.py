@@ -234,6 +234,7 @@ FIELD_OF: Final = {
     "nul_byte": "/encoding",
     "unknown_format": "/format",
     "json_not_csv": "/format",
+    "html_type": "/format",
     "columns_unnamed": "/fields",
     "not_an_array_of_objects": "/format",
     "blanks_in_array": "/format",

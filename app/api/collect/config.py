@@ -1,7 +1,7 @@
 """Upload options: content type, file name and query become the configuration of the upload's job."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from aiohttp import web
 from pydantic import Field, ValidationError
@@ -12,54 +12,75 @@ from app.api.http.request_body import content_encoding
 from app.api.routing.routes import Query
 from connectors.providers.collect import Config
 from connectors.text.compression import SUFFIXES, Compression
-from connectors.text.config import FORMAT_SUFFIXES, FORMAT_TYPES
+from connectors.text.config import FORMAT_SUFFIXES, FORMAT_TYPES, FormatName
+from connectors.text.detection import TABS, ContentType, parse_content_type
 
-TABS: Final = "text/tab-separated-values"
 QUERY_OF: Final = {
     "/fields": "?headers",
-    "/delimiter": "?delimiter",
-    "/filename": "?filename",
-    "/timestamp_field": "?timestamp_field",
-    "/append": "?append",
-    "/encoding": "Content-Type",
-    "/quote": "?quote",
-    "/escape": "?escape",
-    "/comment": "?comment",
-    "/skip_lines": "?skip_lines",
+    "/header_row": "?header",
+    "/compression": "Content-Encoding",
 }
 DIALECT: Final = frozenset({"quote", "escape", "comment", "skip_lines"})  # of CSV, the same as in jobs
+FORMS: Final = {
+    "multipart/form-data": "a multipart form",
+    "application/x-www-form-urlencoded": "a form",
+}
+TYPES_HINT: Final = "text/csv, application/x-ndjson"
 
 
-class FileQuery(Query):
-    """Options that describe a file."""
+class FileOptions(Query):
+    """The format of a file in a request. Options without a value are those of import jobs by the same name."""
 
-    filename: Annotated[
-        str, Field(max_length=255, description="file name; its extensions determine compression and format")
-    ] = ""
+    filename: Annotated[str, Field(max_length=255, description="file name; its extensions propose the format")] = ""
+    format: Annotated[
+        FormatName | None, Field(description="format; by default that of Content-Type, or of the file name")
+    ] = None
+    encoding: Annotated[
+        str | None, Field(max_length=40, description="text encoding; by default the charset of Content-Type, or UTF-8")
+    ] = None
+    header: Annotated[
+        Literal["present", "absent"] | None,
+        Field(
+            description="whether a CSV file has a header row; by default the `header` of Content-Type, or absent with "
+            "`headers`"
+        ),
+    ] = None
     headers: Annotated[
         str | None,
         Field(
             min_length=1,
             max_length=3_000,
-            description="comma-separated field names, if the file has no header row",
+            description="comma-separated CSV field names; they replace those of a header row that is `present`",
         ),
     ] = None
     delimiter: Annotated[
         str | None, Field(min_length=1, max_length=3, description="CSV delimiter: one ASCII character, or `tab`")
     ] = None
     quote: Annotated[
-        str | None, Field(max_length=1, description='CSV quote: one ASCII character; empty: no quoting; default: `"`')
+        str | None, Field(max_length=4, description="CSV quote: one ASCII character; empty or `none`: no quoting")
     ] = None
-    escape: Annotated[str | None, Field(max_length=1, description="CSV escape: a backslash; default: none")] = None
+    escape: Annotated[
+        str | None, Field(max_length=4, description="CSV escape character: a backslash, or `none` (default)")
+    ] = None
     comment: Annotated[
-        str | None, Field(max_length=1, description="CSV: lines that start with this ASCII character are skipped")
+        str | None, Field(max_length=4, description="skip CSV lines that begin with this ASCII character, or `none`")
     ] = None
-    skip_lines: Annotated[
-        int | None, Field(ge=0, le=10_000, description="CSV: number of lines before the header row to skip")
+    skip_lines: Annotated[int | None, Field(ge=0, description="CSV lines to skip before the header row")] = None
+    timestamp_format: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            max_length=200,
+            description="format of the event time, as for import jobs; by default ISO 8601 or seconds, milliseconds or "
+            "microseconds since 1970",
+        ),
+    ] = None
+    time_zone: Annotated[
+        str | None, Field(max_length=60, description="IANA time zone of timestamps without an offset; default UTC")
     ] = None
 
 
-class BulkQuery(FileQuery, CollectQuery):
+class BulkQuery(FileOptions, CollectQuery):
     """Options of a file upload."""
 
 
@@ -67,8 +88,7 @@ class BulkQuery(FileQuery, CollectQuery):
 class ContentHeaders:
     """The headers that describe a body."""
 
-    content_type: str
-    charset: str | None = None
+    content_type: ContentType
     compression: Compression | None = None
 
 
@@ -76,10 +96,14 @@ def content_headers(request: web.Request) -> ContentHeaders:
     """Return the headers that describe the body of a request.
 
     Raises:
-        ApiProblem: 415, unknown compression.
+        ApiProblem: 415, a form or unknown compression.
 
     """
-    return ContentHeaders(request.content_type, request.charset, content_encoding(request))
+    content_type = parse_content_type(request.headers.get("Content-Type", ""))
+    if form := FORMS.get(content_type.media_type):
+        detail = f"the body is {form}: send the file itself as the body, with its Content-Type (curl: -T FILE -X POST)"
+        raise ApiProblem(415, "form_body", detail, headers={"Accept-Post": TYPES_HINT})
+    return ContentHeaders(content_type, content_encoding(request))
 
 
 def config_of(stream: str, query: BulkQuery, headers: ContentHeaders) -> tuple[str, Config]:
@@ -89,40 +113,49 @@ def config_of(stream: str, query: BulkQuery, headers: ContentHeaders) -> tuple[s
         ApiProblem: 415, unknown format; or 422.
 
     """
-    kind = headers.content_type
     suffix = _suffix(query.filename)
-    form = FORMAT_TYPES.get(kind)
-    if form is None or (kind == "application/json" and FORMAT_SUFFIXES.get(suffix) == "json_array"):
-        form = FORMAT_SUFFIXES.get(suffix)
-    if form is None:
-        accepted = "text/csv, application/x-ndjson"
-        detail = f"unsupported content type {kind}: expected {accepted}, or a `filename` with .csv, .ndjson, …"
-        raise ApiProblem(415, "wrong_content_type", detail, headers={"Accept-Post": accepted})
+    form = query.format or _format(headers.content_type.media_type, suffix)
     values: dict[str, Any] = {
         "stream": stream,
         "format": form,
-        "timestamp_format": FORMATS,
+        "timestamp_format": query.timestamp_format or FORMATS,
         "on_error": query.errors_are("quarantine"),
         "lane": query.lane or "backfill",
         "filename": query.filename.replace("\\", "/").rpartition("/")[2],
         "timestamp_field": query.timestamp_field,
         "append": query.appended(),
-        "encoding": headers.charset or "utf-8",
+        "encoding": query.encoding or headers.content_type.charset or "utf-8",
         "compression": headers.compression or "auto",
     }
+    if query.time_zone is not None:
+        values["time_zone"] = query.time_zone
     if form == "csv":
-        values |= _csv(query, tabs=kind == TABS or suffix == ".tsv")
+        values |= _csv(query, headers.content_type, suffix)
     try:
         return "bulk_csv" if form == "csv" else "bulk_json", Config.model_validate(values)
     except ValidationError as error:
         raise invalid([_in_query(field) for field in field_errors(error)]) from error
 
 
-def _csv(query: BulkQuery, *, tabs: bool) -> dict[str, Any]:
-    delimiter = "\t" if query.delimiter in {"tab", "\\t"} or (tabs and not query.delimiter) else query.delimiter
+def _format(media_type: str, suffix: str) -> FormatName:
+    by_name, by_type = FORMAT_SUFFIXES.get(suffix), FORMAT_TYPES.get(media_type)
+    if by_type is None or (media_type == "application/json" and by_name == "json_array"):
+        by_type = by_name
+    if by_type is None:
+        detail = f"unsupported content type {media_type or 'application/octet-stream'}: expected {TYPES_HINT}, a "
+        detail += "`filename` with .csv, .ndjson, …, or the `format`"
+        raise ApiProblem(415, "wrong_content_type", detail, headers={"Accept-Post": TYPES_HINT})
+    return by_type
+
+
+def _csv(query: BulkQuery, content_type: ContentType, suffix: str) -> dict[str, Any]:
+    has_tabs = content_type.media_type == TABS or suffix == ".tsv"
+    delimiter = "\t" if query.delimiter in {"tab", "\\t"} or (has_tabs and not query.delimiter) else query.delimiter
     fields = query.headers.split(",") if query.headers else None
-    given = query.model_dump(include=set(DIALECT), exclude_none=True)
-    return {"delimiter": delimiter, "fields": fields, "header_row": fields is None, **given}
+    header = query.header or content_type.header or ("absent" if fields else "present")
+    dialect = query.model_dump(include=set(DIALECT), exclude_none=True)
+    signs = {name: "" if sign == "none" else sign for name, sign in dialect.items()}
+    return {"delimiter": delimiter, "fields": fields, "header_row": header != "absent", **signs}
 
 
 def _suffix(filename: str) -> str:
@@ -137,5 +170,7 @@ def _in_query(error: FieldError) -> FieldError:
     """Return an error under the name of the field in the request."""
     top = f"/{error.pointer.split('/')[1]}" if error.pointer else ""
     if not top:  # about several fields: the message names them
-        top = next((pointer for pointer in QUERY_OF if f"`{pointer[1:]}`" in error.message), "")
-    return FieldError(QUERY_OF.get(top, error.pointer), error.code, error.message.replace("`fields`", "`headers`"))
+        names = (f"/{name}" for name in Config.model_fields if f"`{name}`" in error.message)
+        top = next(names, "")
+    pointer = QUERY_OF.get(top, f"?{top[1:]}" if top[1:] in BulkQuery.model_fields else error.pointer)
+    return FieldError(pointer, error.code, error.message.replace("`fields`", "`headers`"))

@@ -11,11 +11,11 @@ from connectors.kit.threads import in_thread
 from connectors.providers.collect import PROVIDER
 from connectors.text.compression import Compression, Decoder, decoder
 
-ENCODINGS: Final[dict[str, Compression]] = {
+ENCODINGS: Final[dict[str, Compression | None]] = {
     "gzip": "gzip",
     "x-gzip": "gzip",
     "zstd": "zstd",
-    "identity": "none",
+    "identity": None,
 }
 STALL_TIMEOUT_SECONDS: Final = 60.0
 ARRIVAL_TIMEOUT_SECONDS: Final = 50.0  # of a whole body: the request times out soon after
@@ -23,7 +23,7 @@ GATHER_TIMEOUT_SECONDS: Final = 1.0
 
 
 def content_encoding(request: web.Request) -> Compression | None:
-    """Return the compression of the body; None when the request does not declare it.
+    """Return the compression of the body; None when the request declares none.
 
     Raises:
         ApiProblem: 415, it is unknown.
@@ -90,7 +90,7 @@ async def whole_body(request: web.Request, max_bytes: int, hint: str = "") -> by
     except (ConnectionError, web.RequestPayloadError) as error:
         raise ApiProblem(400, "incomplete", "the body is incomplete; nothing was stored") from error
     raw = parts[0] if len(parts) == 1 else b"".join(parts)
-    if kind is None or kind == "none":
+    if kind is None:
         return raw
     decompressor = decoder(kind)
     return await in_thread(lambda: _decompressed(raw, decompressor, max_bytes, hint))

@@ -12,7 +12,7 @@ import orjson
 from aiohttp import web
 from pydantic import Field
 
-from app.api.collect.config import BulkQuery, FileQuery, config_of, content_headers
+from app.api.collect.config import BulkQuery, FileOptions, config_of, content_headers
 from app.api.collect.requests import collected_view
 from app.api.collect.upload_counts import UploadCounts
 from app.api.definitions.mapping_preview import FaultCount
@@ -67,7 +67,7 @@ NEWEST_FIRST: Final = Sort("updated", "descending")
 OptionText = Annotated[str, Field(min_length=1, max_length=200)]
 
 
-class PreviewQuery(FileQuery):
+class PreviewQuery(FileOptions):
     """The stream, and the known properties of the backfill."""
 
     stream: Annotated[str, Field(pattern=STREAM_PATTERN, description="name of the stream")]
@@ -160,9 +160,8 @@ async def _sample(call: RequestContext[PreviewQuery, None]) -> BackfillSample | 
         if query.messages is not None:
             return None
         raise invalid([FieldError("?messages", "missing", "expected a sample in the body, or the number of messages")])
-    described = query.model_dump(include=set(FileQuery.model_fields))
-    options = BulkQuery(timestamp_field=query.timestamp_field, **described)
-    _, config = config_of(query.stream, options, headers)
+    options = query.model_dump(include={"timestamp_field", *FileOptions.model_fields})
+    _, config = config_of(query.stream, BulkQuery.model_validate(options), headers)
     with call.api.admission.upload():
         return await read_sample(config, call.api.limits, source)
 

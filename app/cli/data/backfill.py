@@ -6,7 +6,8 @@ from typing import Any, Final
 import click
 
 from app.cli.client import Value
-from app.cli.data.collect import NDJSON, TYPES, UploadFile, csv_options, upload_file
+from app.cli.data.collect import NDJSON, TYPES, UploadFile, upload_file
+from app.cli.data.file_options import file_options
 from app.cli.lazy import FullHelpGroup
 from app.cli.names import complete_streams
 from app.cli.output import hanging
@@ -28,14 +29,13 @@ def backfill() -> None:
 @click.option("--messages", type=click.IntRange(1), help="Total number of messages.")
 @click.option("--since", type=PAST, metavar="TIME", help=f"Event time of the oldest message: {TIME_FORMATS}")
 @click.option("--until", type=PAST, metavar="TIME", help="Event time of the newest message.")
-@click.option("--timestamp-field", metavar="FIELD", help="Same as `collect --timestamp-field`.")
 @click.option(
     "--format",
     "kind",
     type=click.Choice(["csv", "tsv", "ndjson", "json"]),
     help="Input format; by default from the file name.",
 )
-@csv_options
+@file_options
 @api_command
 async def backfill_preview(
     session: Session,
@@ -44,9 +44,8 @@ async def backfill_preview(
     messages: int | None,
     since: str | None,
     until: str | None,
-    timestamp_field: str | None,
     kind: str | None,
-    csv: Mapping[str, Value],
+    **options: Value,
 ) -> None:
     """Estimate the impact of sending history to STREAM. Nothing is stored.
 
@@ -61,8 +60,7 @@ async def backfill_preview(
         "messages": messages,
         "since": since,
         "until": until,
-        "timestamp_field": timestamp_field,
-        **csv,
+        **options,
     }
     if file is None:
         preview = (await session.api.request("POST", PATH, query=query))["data"]

@@ -4,7 +4,6 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import wraps
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Literal
 from urllib.parse import quote
@@ -13,6 +12,7 @@ from uuid import uuid4
 import click
 
 from app.cli.client import Value
+from app.cli.data.file_options import file_options
 from app.cli.exits import TOO_MANY_REJECTED, UNAVAILABLE, CommandError
 from app.cli.job.ingest import wait_ingested
 from app.cli.job.wait import MAX_REJECTED, TIMEOUT, RejectLimit, print_reject_summary
@@ -35,16 +35,6 @@ COLUMNS: Final = (
     Column("upload", lambda row: row["upload_id"] or "(dry run)", drop=1),
 )
 
-CSV_NAMES: Final = ("headers", "delimiter", "quote", "escape", "comment", "skip_lines")
-CSV_OPTIONS: Final = (
-    click.option("--headers", metavar="A,B,…", help="CSV column names, if the file has no header row."),
-    click.option("--delimiter", metavar="CHARACTER", help="CSV delimiter; `tab` for a tab."),
-    click.option("--quote", metavar="CHARACTER", help="CSV quote, '\"' by default; empty: no quoting."),
-    click.option("--escape", metavar="CHARACTER", help="CSV escape: a backslash, if the file has one."),
-    click.option("--comment", metavar="CHARACTER", help="Skip CSV lines that start with it."),
-    click.option("--skip-lines", metavar="N", type=click.IntRange(0), help="Skip N lines before the CSV header row."),
-)
-
 
 @dataclass(frozen=True, slots=True)
 class UploadFile:
@@ -53,7 +43,7 @@ class UploadFile:
     path: Path | None
     kind: str  # csv, tsv, json or ndjson
     size: int | None
-    waits: bool = False
+    in_bulk: bool = False
 
     @property
     def name(self) -> str:
@@ -68,8 +58,8 @@ class UploadFile:
 
     @property
     def route(self) -> Literal["json", "bulk"]:
-        """The endpoint: small JSON documents are sent at once; other files, and all with --wait, in bulk as a job."""
-        if self.waits:
+        """The endpoint: small JSON documents are sent at once; other files, and any with options, in bulk as a job."""
+        if self.in_bulk:
             return "bulk"
         fits = self.kind == "json" and self.size is not None and self.size <= MAX_JSON_BYTES
         return "json" if fits and self.name.endswith(".json") else "bulk"
@@ -77,20 +67,6 @@ class UploadFile:
     def open(self) -> BinaryIO:
         """Open the file for reading."""
         return self.path.open("rb") if self.path else sys.stdin.buffer
-
-
-def csv_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options of the CSV format; the command receives them as `csv`, by their names in requests."""
-
-    @wraps(command)
-    def run(**arguments: Any) -> None:
-        csv = {option: arguments.pop(option) for option in CSV_NAMES}
-        command(**arguments, csv=csv)
-
-    decorated: Callable[..., None] = run
-    for option in reversed(CSV_OPTIONS):
-        decorated = option(decorated)
-    return decorated
 
 
 @click.command()
@@ -102,7 +78,6 @@ def csv_options(command: Callable[..., None]) -> Callable[..., None]:
     type=click.Choice(["csv", "tsv", "ndjson", "json"]),
     help="Input format; by default from the file name.",
 )
-@click.option("--timestamp-field", metavar="FIELD", help="Field that holds the event time.")
 @click.option(
     "--lane",
     type=click.Choice(["backfill", "realtime"]),
@@ -114,20 +89,19 @@ def csv_options(command: Callable[..., None]) -> Callable[..., None]:
     "--on-error", type=click.Choice(["quarantine", "drop", "abort"]), default="quarantine", show_default=True,
     help="Handling of invalid records.",
 )  # fmt: skip
+@file_options
 @click.option("--append", metavar="JSON", help="JSON object of default fields, added to messages that lack them.")
 @click.option("--idempotency-key", metavar="KEY", help="Reuse a key to resume an interrupted upload.")
 @click.option("--dry-run", is_flag=True, help="Validate and count records without storing them.")
 @click.option("-w", "--wait", is_flag=True, help="Wait until all messages are applied to profiles.")
 @TIMEOUT
 @MAX_REJECTED
-@csv_options
 @api_command
 async def collect(
     session: Session,
     stream: str,
     files: tuple[str, ...],
     kind: str | None,
-    timestamp_field: str | None,
     lane: str,
     on_error: str,
     append: str | None,
@@ -137,7 +111,7 @@ async def collect(
     *,
     dry_run: bool,
     wait: bool,
-    csv: Mapping[str, Value],
+    **options: Value,
 ) -> int:
     """Upload FILES (CSV, NDJSON or JSON; plain, gzip or zstd; - is standard input) to STREAM.
 
@@ -147,14 +121,15 @@ async def collect(
     entrepot collect flights flights.csv.gz --timestamp-field time_hour
     tail -n 1000 events.ndjson | entrepot collect events - --format ndjson --lane realtime
     """  # noqa: D301  # to click a backspace is a paragraph that keeps its lines
-    query: dict[str, Value] = {"timestamp_field": timestamp_field, "lane": lane, "on_error": on_error, "append": append}
+    query: dict[str, Value] = {"lane": lane, "on_error": on_error, "append": append, **options}
     query |= {"dryrun": "true"} if dry_run else {}
-    uploads = [replace(upload_file(name, kind), waits=wait) for name in files]
+    in_bulk = wait or any(value is not None and name != "timestamp_field" for name, value in options.items())
+    uploads = [replace(upload_file(name, kind), in_bulk=in_bulk) for name in files]
     rows: list[dict[str, Any]] = []
     for upload in uploads:
-        more = {**csv, "filename": upload.filename}
+        name = {"filename": upload.filename} if upload.route == "bulk" else {}
         key = _key(idempotency_key, upload, alone=len(uploads) == 1)
-        result = await _sent(session, stream, upload, query | more if upload.route == "bulk" else query, key)
+        result = await _sent(session, stream, upload, query | name, key)
         rows.append({"file": upload.name, **result})
         _print_rejects(rows[-1])
     for row in rows if wait and not dry_run else ():

@@ -268,6 +268,24 @@ BAD_FILES: dict[str, tuple[bytes, str, dict[str, str], int, str]] = {
     "an archive without its end": (gzip.compress(CSV * 99)[:-9], "?filename=a.csv.gz", {}, 400, "truncated"),
     "no archive": (CSV, "", {"Content_Encoding": "gzip"}, 400, "wrong_compression"),
     "an unknown archive": (CSV, "", {"Content_Encoding": "br"}, 415, "unknown_content_encoding"),
+    "a page": (b"<!DOCTYPE html><html></html>", "", {}, 400, "html_page"),
+    "a workbook": (b"PK\3\4" + b"xl/workbook.xml" * 9, "?filename=people.csv", {}, 400, "workbook"),
+    "JSON instead of CSV": (b'[{"id": 1}]', "", {}, 400, "json_not_csv"),
+    "a multipart form": (CSV, "?filename=a.csv", {"Content_Type": "multipart/form-data; boundary=b"}, 415, "form_body"),
+    "a form": (
+        b"id=1&name=Ann",
+        "?format=csv",
+        {"Content_Type": "application/x-www-form-urlencoded"},
+        415,
+        "form_body",
+    ),
+    "a form without its type": (
+        b'--b\r\nContent-Disposition: form-data; name="f"\r\n\r\nid\n1\n--b--',
+        "",
+        {},
+        400,
+        "multipart_form",
+    ),
     "too few columns": (b"id,name\n1\n", "?on_error=abort", {}, 400, "record_rejected"),
     "a picture": (b"\x89PNG", "", {"Content_Type": "image/png"}, 415, "wrong_content_type"),
     "no such stream": (CSV, "/..", {}, 404, "no_such_path"),
@@ -285,6 +303,28 @@ async def test_an_invalid_file_gets_the_reason(collect: Collect, name: str) -> N
     if "upload_id" in refused.body:
         job = await until_status(collect.client, refused.body["upload_id"], "Failed")
         assert (job["reason"], job["total_counts"]["accepted"]) == (code, refused.body["message_count"])
+
+
+@pytest.mark.parametrize(
+    ("body", "query", "content_type"),
+    [
+        (b'[{"id": "1"}, {"id": "2"}]', "", "application/x-ndjson"),
+        (b' [\n{"id": "1"},\n{"id": "2"}\n]\n', "", JSON),
+        (b'{"id": "1"}\n{"id": "2"}\n', "?filename=lines.json", "application/octet-stream"),
+        (b'{"id": "1"}\n{"id": "2"}\n', "?format=json_array", ""),
+        (gzip.compress(gzip.compress(b"id\n1\n2\n")), "?filename=a.csv.gz", "application/gzip"),
+        (b"id\n1\n2\n", "?filename=a.csv.gz", "application/gzip"),
+        (b"1\n2\n", "?headers=id", "text/csv; header=absent"),
+        (b"x\n1\n2\n", "?headers=id&header=present", "text/csv"),
+        ("id\n1\n2\n".encode("utf-16"), "?encoding=utf-16&format=csv", "application/vnd.ms-excel"),
+        (b"'id'\n'1'\n'2'\n", "?quote='", "text/csv"),
+    ],
+)
+async def test_the_content_decides_and_options_describe_it(
+    collect: Collect, body: bytes, query: str, content_type: str
+) -> None:
+    done = await collect.bulk(body, query, Content_Type=content_type)
+    assert (done.status, collect.stored("backfill")) == (200, [{"id": "1"}, {"id": "2"}]), done.body
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Options of uploads from query, headers and content type; and the bounds of admission."""
 
+import re
 from typing import Any
 
 import pytest
@@ -7,8 +8,18 @@ import pytest
 from app.api.collect.config import BulkQuery, ContentHeaders, config_of
 from app.api.http.problems import ApiProblem
 from app.api.services.admission import OVERHEAD_BYTES, Admission
+from app.sentences.sentence import sentence
+from connectors.text.compression import Compression
+from connectors.text.config import TextConfig
+from connectors.text.detection import parse_content_type
+from connectors.text.importer import FIELD_OF
 
-CSV = ContentHeaders("text/csv")
+
+def described(content_type: str, compression: Compression | None = None) -> ContentHeaders:
+    return ContentHeaders(parse_content_type(content_type), compression)
+
+
+CSV = described("text/csv")
 
 
 def config(described_by: ContentHeaders = CSV, **query: Any) -> tuple[str, dict[str, Any]]:
@@ -19,16 +30,16 @@ def config(described_by: ContentHeaders = CSV, **query: Any) -> tuple[str, dict[
 @pytest.mark.parametrize(
     ("headers", "filename", "job_type", "form", "delimiter"),
     [
-        (ContentHeaders("text/csv"), "", "bulk_csv", "csv", None),
-        (ContentHeaders("application/csv"), "people.json", "bulk_csv", "csv", None),
-        (ContentHeaders("text/tab-separated-values"), "", "bulk_csv", "csv", "\t"),
-        (ContentHeaders("application/octet-stream"), "people.tsv.gz", "bulk_csv", "csv", "\t"),
-        (ContentHeaders("application/gzip"), "people.csv.gz", "bulk_csv", "csv", None),
-        (ContentHeaders("application/x-ndjson"), "", "bulk_json", "ndjson", None),
-        (ContentHeaders("application/json"), "", "bulk_json", "ndjson", None),
-        (ContentHeaders("application/json"), "people.ndjson", "bulk_json", "ndjson", None),
-        (ContentHeaders("application/json"), "people.json.zst", "bulk_json", "json_array", None),
-        (ContentHeaders("application/zstd"), "People.JSONL.ZST", "bulk_json", "ndjson", None),
+        (described("text/csv"), "", "bulk_csv", "csv", None),
+        (described("application/csv"), "people.json", "bulk_csv", "csv", None),
+        (described("text/tab-separated-values"), "", "bulk_csv", "csv", "\t"),
+        (described("application/octet-stream"), "people.tsv.gz", "bulk_csv", "csv", "\t"),
+        (described("application/gzip"), "people.csv.gz", "bulk_csv", "csv", None),
+        (described("application/x-ndjson"), "", "bulk_json", "ndjson", None),
+        (described("application/json"), "", "bulk_json", "ndjson", None),
+        (described("application/json"), "people.ndjson", "bulk_json", "ndjson", None),
+        (described("application/json"), "people.json.zst", "bulk_json", "json_array", None),
+        (described("application/zstd"), "People.JSONL.ZST", "bulk_json", "ndjson", None),
     ],
 )
 def test_formats_by_content_type_and_name(
@@ -45,7 +56,7 @@ def test_defaults_of_an_upload() -> None:
     assert (found["lane"], found["on_error"], found["delimiter"]) == ("realtime", "drop", "\t")
     assert (found["header_row"], found["fields"]) == (False, ("id", "name"))
     _, found = config(
-        ContentHeaders("text/csv", "latin-1", "gzip"), filename="C:\\files\\people.csv", append='{"a": 1}'
+        described("text/csv; charset=latin-1", "gzip"), filename="C:\\files\\people.csv", append='{"a": 1}'
     )
     assert (found["encoding"], found["compression"], found["filename"]) == ("latin-1", "gzip", "people.csv")
     assert found["append"] == {"a": 1}
@@ -56,6 +67,58 @@ def test_a_dialect_of_an_upload() -> None:
     assert (found["quote"], found["escape"], found["comment"], found["skip_lines"]) == ("", "\\", "#", 2)
     _, found = config()
     assert (found["quote"], found["escape"], found["comment"], found["skip_lines"]) == ('"', "", "", 0)
+
+
+def test_uploads_have_the_options_of_jobs() -> None:
+    _, found = config(
+        described("application/octet-stream"),
+        format="csv",
+        encoding="cp1252",
+        quote="",
+        timestamp_field="at",
+        timestamp_format="%d.%m.%Y",
+        time_zone="Europe/Vienna",
+        escape="\\",
+        comment="#",
+        skip_lines="2",
+    )
+    options = ("format", "encoding", "quote", "timestamp_field", "timestamp_format", "time_zone")
+    assert [found[name] for name in options] == ["csv", "cp1252", "", "at", ("%d.%m.%Y",), "Europe/Vienna"]
+    assert [found[name] for name in ("escape", "comment", "skip_lines")] == ["\\", "#", 2]
+    _, found = config(described("text/csv; charset=latin-1"), encoding="utf-16", format="ndjson")
+    assert (found["encoding"], found["format"]) == ("utf-16", "ndjson")
+    elsewhere = {"stream", "fields", "header_row", "compression"}  # path, `headers`, `header` and Content-Encoding
+    assert set(TextConfig.model_fields) - elsewhere <= set(BulkQuery.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("content_type", "query", "header"),
+    [
+        ("text/csv", {}, "present"),
+        ("text/csv", {"headers": "a,b"}, "absent"),
+        ("text/csv; header=present", {"headers": "a,b"}, "present"),
+        ("text/csv; header=absent; charset=utf-8", {"headers": "a,b"}, "absent"),
+        ('Text/CSV; Header="Absent"', {"headers": "a,b"}, "absent"),
+        ("text/csv", {"headers": "a,b", "header": "present"}, "present"),
+        ("text/csv; header=absent", {"header": "present"}, "present"),
+    ],
+)
+def test_a_header_row_is_present_or_absent(content_type: str, query: dict[str, str], header: str) -> None:
+    _, found = config(described(content_type), **query)
+    assert (found["header_row"], found["fields"]) == (header == "present", ("a", "b") if "headers" in query else None)
+
+
+@pytest.mark.parametrize("content_type", ["text/csv; header=absent", "text/csv;header=ABSENT"])
+def test_without_a_header_row_columns_need_names(content_type: str) -> None:
+    with pytest.raises(ApiProblem) as refused:
+        config(described(content_type))
+    assert (refused.value.errors[0].pointer, refused.value.errors[0].code) == ("?headers", "columns_unnamed")
+
+
+@pytest.mark.parametrize("code", sorted({*FIELD_OF, "duplicate_field_name", "columns_unnamed", "quote_is_delimiter"}))
+def test_advice_about_uploads_names_options_of_uploads(code: str) -> None:
+    named = set(re.findall(r"`([a-z_]+)`", sentence(code, {}, "collect")))
+    assert not named & (set(TextConfig.model_fields) - set(BulkQuery.model_fields))
 
 
 @pytest.mark.parametrize(
@@ -71,6 +134,11 @@ def test_a_dialect_of_an_upload() -> None:
         ({"headers": "a,a"}, "?headers"),
         ({"headers": "a,b", "timestamp_field": "c"}, "?headers"),
         ({"delimiter": "ab"}, "?delimiter"),
+        ({"encoding": "klingon"}, "?encoding"),
+        ({"time_zone": "Vienna"}, "?time_zone"),
+        ({"timestamp_format": "%H"}, "?timestamp_format"),
+        ({"quote": ","}, "?delimiter"),
+        ({"header": "absent"}, "?headers"),
         ({"delimiter": '"'}, "?delimiter"),
         ({"filename": "a\n.csv"}, "?filename"),
         ({"escape": "x"}, "?escape"),
@@ -87,15 +155,15 @@ def test_invalid_options_are_named(query: dict[str, str], pointer: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "headers", [ContentHeaders("image/png"), ContentHeaders("application/octet-stream"), ContentHeaders("text/html")]
+    "headers", [described("image/png"), described("application/octet-stream"), described("text/html")]
 )
 def test_an_unknown_format_is_rejected(headers: ContentHeaders) -> None:
     with pytest.raises(ApiProblem) as refused:
         config(headers, filename="people")
     assert (refused.value.status, refused.value.code) == (415, "wrong_content_type")
     with pytest.raises(ApiProblem) as refused:
-        config(ContentHeaders("text/csv", "klingon"))
-    assert refused.value.errors[0].pointer == "Content-Type"
+        config(described("text/csv; charset=klingon"))
+    assert refused.value.errors[0].pointer == "?encoding"
 
 
 def test_admission_is_bounded() -> None:

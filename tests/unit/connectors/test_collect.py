@@ -84,8 +84,8 @@ def test_messages_use_the_names_of_request_settings(text: bytes) -> None:
     with pytest.raises(FixConfiguration) as error:
         read(text)
     text = sentence_of(error.value, PROVIDER)
-    assert not {"`encoding`", "`fields`"} & set(text.split())
-    assert "charset" in text or "`headers`" in text
+    assert "`fields`" not in text
+    assert "`encoding`" in text or "`header=present`" in text
 
 
 @pytest.mark.parametrize("code", BROKEN)
@@ -106,7 +106,6 @@ def test_a_broken_upload_is_a_permanent_error(code: str) -> None:
         ("1600000000500", 1_600_000_000.5),
         (1_600_000_000_500_000, 1_600_000_000.5),
         (1_600_000_000.25, 1_600_000_000.25),
-        (-5, -5),
         ("2020-09-13T12:26:40Z", 1_600_000_000),
         ("20200913", 1_599_955_200),
     ],
@@ -115,7 +114,7 @@ def test_a_timestamp_is_iso_8601_or_an_epoch_in_s_ms_or_us(value: Any, seconds: 
     assert EPOCH.micros(value) == seconds * 1_000_000
 
 
-@pytest.mark.parametrize("value", [True, [], {}, "soon", 1e300, "1e9"])
+@pytest.mark.parametrize("value", [True, [], {}, "soon", 1e300, "1e9", -5])
 def test_an_invalid_timestamp_is_rejected(value: Any) -> None:
     with pytest.raises(InvalidRecord, match="bad_timestamp"):
         EPOCH.micros(value)

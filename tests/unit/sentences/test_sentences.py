@@ -65,7 +65,7 @@ def test_a_cause_is_a_sentence_in_the_sentence() -> None:
 def test_the_sentences_of_a_connector_go_before_our_own() -> None:
     params: Params = {"column": "id"}
     assert "`fields`" in sentence("duplicate_header", params)
-    assert "`headers`" in sentence("duplicate_header", params, "collect")
+    assert "`header=present`" in sentence("duplicate_header", params, "collect")
     assert sentence("duplicate_header", params, "unknown") == sentence("duplicate_header", params)
 
 
