@@ -116,7 +116,7 @@ def _line(event: JobEvent, before: Job | None) -> tuple[LogKind, str] | None:  #
         case JobSlept():
             return "Sleeping", _sleeping(event, before)
         case JobFailed():
-            return "Failed", _failed(event, before)
+            return "Failed", _failed(event)
         case JobPaused():
             return "Paused", f"Paused until {clock(event.until)}" if event.until else "Paused"
         case JobResumed():
@@ -171,19 +171,20 @@ def _error(event: JobErrored, before: Job | None) -> str:
 
 
 def _sleeping(event: JobSlept, before: Job | None) -> str:
-    cause = f" ({_cause(event, before)})" if event.code else ""
+    """Return the reason; the cause of a back-off is in the line of the error before it."""
+    cause = f" ({_cause(event, before)})" if event.code and event.reason != "error_backoff" else ""
     reason = SLEEP_REASONS.get(event.reason, event.reason)
     return f"Sleeping until {clock(event.sleep_until)}: {reason}{cause}"
 
 
-def _failed(event: JobFailed, before: Job | None) -> str:
-    cause = _cause(event, before)
+def _failed(event: JobFailed) -> str:
+    """Return why it is not retried; the cause is in the line of the error before it."""
     if event.reason == "incurable":
-        return f"Failed: {cause} (permanent error, not retried)"
-    return f"Failed: errors for {duration(event.occurred_at - event.first_error_at)}; the last: {cause}"
+        return "Failed: permanent error, not retried"
+    return f"Failed: only errors for {duration(event.occurred_at - event.first_error_at)}"
 
 
-def _cause(event: JobErrored | JobSlept | JobFailed, before: Job | None) -> str:
+def _cause(event: JobErrored | JobSlept, before: Job | None) -> str:
     return sentence(event.code, event.params, before.provider if before else "")
 
 

@@ -232,10 +232,11 @@ async def test_the_log_is_filtered_by_kind_time_and_text(store: ReadStore) -> No
     partition = make_jobs()
     await store.views.apply(0, partition.records)
     failed = (await store.jobs.log(LogFilter(kinds=("Failed",)))).items
-    assert {line.message for line in failed} == {
-        "Failed: broken, part: 100%, parts: a, b (permanent error, not retried)"
-    }
-    assert (await store.jobs.log(LogFilter(text="PART: 100%", kinds=("Failed",)))).items == failed
+    assert {line.message for line in failed} == {"Failed: permanent error, not retried"}
+    assert (await store.jobs.log(LogFilter(text="PERMANENT", kinds=("Failed",)))).items == failed
+    errors = (await store.jobs.log(LogFilter(kinds=("Error",)))).items
+    assert {line.message for line in errors} == {"Error: broken, part: 100%, parts: a, b"}
+    assert (await store.jobs.log(LogFilter(text="PART: 100%"))).items == errors, "the cause is in one line"
     assert (await store.jobs.log(LogFilter(text="100_"))).items == ()
     middle = failed[1].at
     late = await store.jobs.log(LogFilter(since=middle, kinds=("Failed",)))
