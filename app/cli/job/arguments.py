@@ -11,7 +11,6 @@ from app.cli.client import ApiClient
 from app.cli.exits import NOT_FOUND, CommandError
 from app.cli.names import complete_jobs, did_you_mean
 from app.cli.output import local_time
-from app.cli.param_types import DURATION_TEXT, seconds
 from app.sentences.escapes import escaped
 from connectors.redaction import has_credentials
 from projections.jobs.state import VISIBLE_STATUSES
@@ -24,7 +23,6 @@ EXPOSED: Final = (
     "Warning: credentials in arguments can be seen in the list of processes and the history of the shell; "
     "pass the configuration with --config @FILE, or with --config @- on standard input"
 )
-_CRON_FIELDS: Final = 5
 JOB: Final = click.argument("job", shell_complete=complete_jobs)
 
 
@@ -87,25 +85,6 @@ def json_argument(source: str, name: str) -> dict[str, Any]:
     if not isinstance(parsed, dict):
         raise click.BadParameter("expected a JSON object", param_hint=name)
     return parsed
-
-
-def cadence(text: str | None, time_zone: str | None) -> dict[str, Any] | None:
-    """Parse a schedule: `once`, `continuous`, a duration such as `15m`, or cron with five fields."""
-    if text is None:
-        return {"time_zone": time_zone} if time_zone else None
-    zone = {"time_zone": time_zone} if time_zone else {}
-    if text == "once":
-        return {"kind": "once", **zone}
-    if text == "continuous":
-        return {"kind": "continuous", "every_seconds": 5, **zone}
-    if DURATION_TEXT.fullmatch(text):
-        return {"kind": "interval", "every_seconds": seconds(text), **zone}
-    if len(text.split()) == _CRON_FIELDS:
-        return {"kind": "cron", "cron": text, **zone}
-    raise click.BadParameter(
-        f"invalid schedule {text!r}; expected once, continuous, a duration (15m) or a cron expression",
-        param_hint="--cadence",
-    )
 
 
 def _json(text: str, where: str) -> Any:

@@ -8,21 +8,15 @@ import click
 
 from app.cli.client import problem_text
 from app.cli.exits import REFUSED, CommandError
-from app.cli.job.arguments import JOB, cadence, configuration, job_by_reference, json_argument
+from app.cli.job.arguments import JOB, configuration, job_by_reference, json_argument
+from app.cli.job.policies import with_policy_options
 from app.cli.job.wait import Wait, is_visible, wait_for_job, with_wait_options
 from app.cli.names import complete_fields, complete_providers
-from app.cli.output import serialized
+from app.cli.output import local_time, serialized
 from app.cli.param_types import DURATION
 from app.cli.session import Session, api_command
 from app.sentences.escapes import escaped
 
-CADENCE: Final = click.option(
-    "--cadence",
-    "cadence_text",
-    metavar="WHEN",
-    help="Schedule: once, continuous, a duration (15m) or a cron expression.",
-)
-TIME_ZONE: Final = click.option("--time-zone", help="Time zone of the schedule, such as Europe/Berlin.")
 CONFIG: Final = click.option(
     "--config",
     "config",
@@ -30,6 +24,8 @@ CONFIG: Final = click.option(
     help="Configuration as JSON; @FILE reads it from a file, @- from standard input, so that no process list shows it.",
 )
 FIELDS: Final = click.argument("fields", nargs=-1, shell_complete=complete_fields)
+
+RUN_NOW: Final = click.option("--run-now", is_flag=True, help="Run now, not at the first slot of the schedule.")
 
 
 @click.command("create")
@@ -44,9 +40,9 @@ FIELDS: Final = click.argument("fields", nargs=-1, shell_complete=complete_field
 @click.option("--name", required=True)
 @click.option("--description", default="")
 @CONFIG
-@CADENCE
-@TIME_ZONE
+@with_policy_options
 @click.option("--draft", is_flag=True, help="Create it paused and skip validation; `resume` starts it.")
+@RUN_NOW
 @click.option("--idempotency-key", metavar="KEY", help="A repeated request with this key returns the same job.")
 @with_wait_options
 @FIELDS
@@ -58,12 +54,12 @@ async def job_create(
     name: str,
     description: str,
     config: str | None,
-    cadence_text: str | None,
-    time_zone: str | None,
     idempotency_key: str | None,
     fields: tuple[str, ...],
     *,
+    policies: dict[str, Any],
     draft: bool,
+    run_now: bool,
     wait: Wait | None,
 ) -> int:
     """Create a job and start it. FIELDS set its configuration: key=text or key:=json.
@@ -80,15 +76,13 @@ async def job_create(
         "name": name,
         "description": description,
         "configuration": configuration(config, fields),
+        **policies,
     }
-    if when := cadence(cadence_text, time_zone):
-        body["cadence"] = when
     if not draft:
         await _validate(session, body)
     key = idempotency_key or str(uuid4())  # a retried request creates one job
-    job = await session.api.send(
-        "POST", "/v2/job", body, headers={"Idempotency-Key": key}, run_job="false" if draft else None
-    )
+    start = {"run_job": "false"} if draft else {"run_now": "true"} if run_now else {}
+    job = await session.api.send("POST", "/v2/job", body, headers={"Idempotency-Key": key}, **start)
     print_job(session, job)
     return await wait_for_job(session, job, wait) if wait else 0
 
@@ -107,8 +101,7 @@ async def _validate(session: Session, body: dict[str, Any]) -> None:
 @click.option("--name")
 @click.option("--description")
 @CONFIG
-@CADENCE
-@TIME_ZONE
+@with_policy_options
 @click.option(
     "--cursor",
     metavar="JSON|@FILE",
@@ -122,10 +115,9 @@ async def job_edit(
     name: str | None,
     description: str | None,
     config: str | None,
-    cadence_text: str | None,
-    time_zone: str | None,
     cursor: str | None,
     fields: tuple[str, ...],
+    policies: dict[str, Any],
 ) -> None:
     """Change only the named properties of a JOB. FIELDS are key=text or key:=json; key:=null removes a field.
 
@@ -135,7 +127,7 @@ async def job_edit(
         "name": name,
         "description": description,
         "configuration": configuration(config, fields) or None,
-        "cadence": cadence(cadence_text, time_zone),
+        **policies,
         "cursor": json_argument(cursor, "--cursor") if cursor is not None else None,
     }
     wanted = {key: value for key, value in patch.items() if value is not None}
@@ -156,16 +148,17 @@ async def job_edit(
 @api_command
 async def job_pause(session: Session, job: str, duration: str | None) -> None:
     """Pause a JOB at the next record, for a duration or until it is resumed."""
-    await _act(session, job, "pause", duration=duration)
+    await _act(session, job, "pause", for_=duration)
 
 
 @click.command("resume")
 @JOB
+@RUN_NOW
 @with_wait_options
 @api_command
-async def job_resume(session: Session, job: str, *, wait: Wait | None) -> int:
+async def job_resume(session: Session, job: str, *, run_now: bool, wait: Wait | None) -> int:
     """Resume a JOB after a pause or a failure."""
-    after = await _act(session, job, "resume")
+    after = await _act(session, job, "resume", run_now="true" if run_now else None)
     return await wait_for_job(session, after, wait) if wait else 0
 
 
@@ -206,9 +199,9 @@ async def job_revert(session: Session, job: str, version: int) -> None:
     print_job(session, before | response["data"], response["message"])
 
 
-async def _act(session: Session, job: str, action: str, *, duration: str | None = None) -> dict[str, Any]:
+async def _act(session: Session, job: str, action: str, **query: str | None) -> dict[str, Any]:
     before = await job_by_reference(session.api, job)
-    after: dict[str, Any] = await session.api.send("POST", f"/v2/job/{before['id']}/{action}", for_=duration)
+    after: dict[str, Any] = await session.api.send("POST", f"/v2/job/{before['id']}/{action}", headers=None, **query)
     now = before | after if is_visible(after) else after
     print_job(session, now)
     return now
@@ -220,7 +213,8 @@ def print_job(session: Session, job: dict[str, Any], message: str = "") -> None:
         click.echo(escaped(f"accepted; not visible yet, check with: entrepot job show {job['id']}"))
     elif session.output == "table":
         reason = f", {job['reason']}" if job["reason"] else ""
-        click.echo(escaped(f"{job['id']}  {job['name']}: {job['status_label']}{reason}"))
+        following = f"; next run: {local_time(job['next_at'])}" if job["next_at"] else ""
+        click.echo(escaped(f"{job['id']}  {job['name']}: {job['status_label']}{reason}{following}"))
         if message:
             click.echo(escaped(message))
     else:

@@ -126,6 +126,7 @@ def facts(job: Mapping[str, Any]) -> dict[str, str]:
         "errors": f"{errors['consecutive']} consecutive, since {local_time(errors['since'])}" if errors else "",
         "synced": local_time(job["synced_at"]),
         "cadence": serialized(cadence, "yaml"),
+        "retry": serialized(job["retry"], "yaml"),
         "configuration": serialized(job["configuration"], "yaml"),
         "version": f"{job['configuration_version']}, revision {job['revision']}",
         "cursor": serialized(job["cursor"], "yaml") if job["cursor"] else "",

@@ -13,7 +13,8 @@ from click.testing import CliRunner
 
 from app.cli.discovery import find
 from app.cli.exits import EXITS, UNAVAILABLE, CommandError
-from app.cli.job.arguments import cadence, configuration, json_argument
+from app.cli.job.arguments import configuration, json_argument
+from app.cli.job.policies import cadence
 from app.cli.main import cli
 from app.cli.param_types import seconds
 
@@ -164,6 +165,7 @@ def test_a_configuration_is_an_object(tmp_path: Path) -> None:
         ("1h30m", None, {"kind": "interval", "every_seconds": 5400}),
         ("0 3 * * *", "Europe/Berlin", {"kind": "cron", "cron": "0 3 * * *", "time_zone": "Europe/Berlin"}),
         ("continuous", None, {"kind": "continuous", "every_seconds": 5}),
+        ("@daily", "Europe/Berlin", {"kind": "cron", "cron": "@daily", "time_zone": "Europe/Berlin"}),
     ],
 )
 def test_schedules_are_parsed(text: str | None, zone: str | None, expected: object) -> None:
