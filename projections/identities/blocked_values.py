@@ -15,6 +15,7 @@ DEFAULT_BLOCKED_VALUES: Final = (
     "false",
     "ffffffff-ffff-ffff-ffff-ffffffffffff",
     "guest",
+    "invalid",
     "n.a.",
     "N/A",
     "NA",

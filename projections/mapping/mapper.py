@@ -114,12 +114,13 @@ class Mapper:
         self._index = -1
         self._budget = Budget()
         self._json_faults = JsonFaults()
-        ranks, values = identity.ranks(), identity.value_rules()
+        kinds = {kind.kind: kind for kind in identity.kinds}
         self._identity_fields: list[tuple[str, Identify]] = []
         self._identity_expressions: list[tuple[Evaluate, Identify]] = []
         for rule in mapping.identities:
-            if rule.kind in ranks:
-                self._add_identity(rule, ranks[rule.kind], values[rule.kind])
+            if rule.kind in kinds:
+                kind = kinds[rule.kind]
+                self._add_identity(rule, kind.rank, identity.value_rules(kind))
         self._when = None if mapping.timestamp is None else self._timestamp_source(mapping.timestamp)
         self._pattern: list[Any] = [None] * len(self.columns)
         self._fields: list[tuple[int, str, ValueConverter]] = []
@@ -243,6 +244,7 @@ class Mapper:
         prefix = f"{rank:02d}:{kind}:"
         normal = self._normalizer(kind, values, report)
         lengths, blocked = values.blocked.lengths, values.blocked.values
+        marks = MARKS if blocked else frozenset[str]()
         has_form = values.form not in {EXACT, TEXT}
 
         def identify(value: Any) -> Any:
@@ -252,7 +254,7 @@ class Mapper:
             is_plain = text.isascii() and text.isprintable()
             if (
                 (len(text) in lengths and text.lower() in blocked)  # the common case needs no call
-                or text[0] in MARKS
+                or text[0] in marks
                 or not is_plain
                 or has_form
             ):

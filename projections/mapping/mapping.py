@@ -139,12 +139,9 @@ class IdentityRules:
         """Return the rank of each kind."""
         return {kind.kind: kind.rank for kind in self.kinds}
 
-    def value_rules(self) -> Mapping[str, ValueRules]:
-        """Return the rules for the values of each kind."""
-        return {
-            kind.kind: ValueRules(kind.format, kind.region, (*self.blocked_values, *kind.blocked_values))
-            for kind in self.kinds
-        }
+    def value_rules(self, kind: IdentityKind) -> ValueRules:
+        """Return the rules for the values of a kind."""
+        return ValueRules(kind.format, kind.region, (*self.blocked_values, *kind.blocked_values))
 
 
 NO_IDENTITY: Final = IdentityRules(())  # until identity rules are applied

@@ -57,7 +57,7 @@ def test_the_mapper_agrees_with_the_rules(text: str, form: str) -> None:
     body = {"kinds": [{"kind": "x", "rank": 0, "format": form}], "blocked_values": list(DEFAULT_BLOCKED_VALUES)}
     identity = parse_identity(body)
     mapper = make_mapper("s", parse_mapping({"identities": [{"field": "id", "kind": "x"}]}), identity)
-    value, fault = identity.value_rules()["x"].read(text.strip())
+    value, fault = identity.value_rules(identity.kinds[0]).read(text.strip())
     mapped = mapper.map({"id": text}, 0)
     faults, blocked = mapper.drain_faults(), mapper.drain_blocked()
     if mapped:

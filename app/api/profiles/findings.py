@@ -50,16 +50,17 @@ async def list_findings(call: RequestContext[Query, None]) -> web.Response:
 
 
 def _findings(profiles: Mapping[str, Mapping[str, int]], rules: IdentityRules) -> Iterator[FindingView]:
-    limits = {kind.kind: kind.fan_in_limit for kind in rules.kinds}
-    values = rules.value_rules()
-    for profile, links in profiles.items():
-        for key, count in links.items():
-            identity = shown_key(key)
-            kind, _, value = identity.partition(":")
-            limit = limits.get(kind)
-            if limit is not None and count > limit:
-                blocked = value in values[kind].blocked
-                yield FindingView(
-                    type="fan_in", identity=identity, profile=shown_key(profile), links=count, limit=limit,
-                    blocked=blocked,
-                )  # fmt: skip
+    for kind in rules.kinds:
+        blocked = rules.value_rules(kind).blocked
+        for profile, links in profiles.items():
+            for identity, count in ((shown_key(key), count) for key, count in links.items()):
+                name, _, value = identity.partition(":")
+                if name == kind.kind and count > kind.fan_in_limit:
+                    yield FindingView(
+                        type="fan_in",
+                        identity=identity,
+                        profile=shown_key(profile),
+                        links=count,
+                        limit=kind.fan_in_limit,
+                        blocked=value in blocked,
+                    )

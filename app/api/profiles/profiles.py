@@ -110,17 +110,17 @@ def requested_key(call: RequestContext[Any, Any], reader: GenerationReader) -> s
     identity = call.path("key")
     kind, colon, value = identity.partition(":")
     rules = identity_of(call.api.rules.of(reader.generation))
-    ranks = rules.ranks()
+    kinds = {item.kind: item for item in rules.kinds}
     if not colon or not value:
         message = "expected `kind:value`, such as email:ada@example.com"
         raise invalid([FieldError("/key", "bad_identity", message)])
-    if kind not in ranks:
-        kinds = ", ".join(sorted(ranks)) or "none"
-        raise not_found("profile", identity, f"; identity types: {kinds}")
-    normal = rules.value_rules()[kind].normal_form(value)
+    if kind not in kinds:
+        names = ", ".join(sorted(kinds)) or "none"
+        raise not_found("profile", identity, f"; identity types: {names}")
+    normal = rules.value_rules(kinds[kind]).normal_form(value)
     if normal is None:
         raise not_found("profile", identity, f"; {value!r} is not a valid {kind}")
-    return ranked_key(f"{kind}:{normal}", ranks)
+    return ranked_key(f"{kind}:{normal}", rules.ranks())
 
 
 async def _profile_root(reader: GenerationReader, key: str) -> Node:

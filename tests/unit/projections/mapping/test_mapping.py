@@ -93,7 +93,7 @@ def test_identity_rules_have_formats_and_blocked_values() -> None:
     kind = PHONE | {"blocked_values": ["0800 100 200"], "fan_in_limit": 10}
     rules = parse_identity({"kinds": [kind], "blocked_values": ["null"]})
     assert rules.kinds == (IdentityKind("phone", 0, "phone", "phone", "AT", ("0800 100 200",), 10),)
-    values = rules.value_rules()["phone"]
+    values = rules.value_rules(rules.kinds[0])
     assert [values.read(text).text for text in ("0664 1234567", "NULL")] == ["+436641234567", "null"]
 
 
