@@ -37,6 +37,7 @@ class CsvRow(NamedTuple):
     end: int
     problem: str = ""  # the code of malformed quoting
     padded: tuple[int, ...] = ()  # the fields that had blanks around them, if the dialect is padded
+    plain: bool = False  # without quotes and escapes, so it is one line
 
 
 class Grammar:
@@ -74,11 +75,13 @@ class Grammar:
                 return self._quoted_row(text, start, final=final)
         line = text[start:stop].removesuffix(b"\r") if line_end >= 0 else text[start:stop]
         fields, end = line.split(self.dialect.delimiter, MAX_FIELDS), min(stop + 1, len(text))
-        return self._trimmed(fields, end) if self.dialect.padded else CsvRow(fields, end)
+        return self._trimmed(fields, end) if self.dialect.padded else CsvRow(fields, end, plain=True)
 
     def _trimmed(self, fields: list[bytes], end: int) -> CsvRow:
         trimmed = [field.strip(self.dialect.blanks) for field in fields]
-        return CsvRow(trimmed, end, padded=tuple(at for at, field in enumerate(fields) if trimmed[at] != field))
+        return CsvRow(
+            trimmed, end, plain=True, padded=tuple(at for at, field in enumerate(fields) if trimmed[at] != field)
+        )
 
     def _quoted_row(self, text: bytes, start: int, *, final: bool) -> CsvRow | None:
         fields: list[bytes] = []
