@@ -1,6 +1,7 @@
 """The entry point: the table of commands, and how errors become exit codes."""
 
 import errno
+import io
 import logging
 import os
 import sys
@@ -94,6 +95,9 @@ def print_exception(kind: type[BaseException], error: BaseException, trace: Trac
 def main() -> None:
     """Run the command line and exit with its code. Files of this process and of its children are private."""
     os.umask(0o077)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # it may be closed
+            stream.reconfigure(errors="backslashreplace")  # for a locale that lacks a character
     sys.excepthook = print_exception
     if logging.lastResort is not None:
         logging.lastResort.setFormatter(ConsoleFormatter())

@@ -16,8 +16,14 @@ from app.sentences.escapes import escaped_lines
 FILE_BYTES: Final = 8 * 1024 * 1024
 MAX_CONSOLE_LINES: Final = 5  # per interval; further lines are only in the file
 WARNING_INTERVAL_SECONDS: Final = 10.0
-_TEXT: Final = re.compile(r"^\S+ (WARNING|ERROR|CRITICAL) ")
+_TEXT: Final = re.compile(r"^\S+ (?=(?:WARNING|ERROR|CRITICAL) )")  # the time, which the console adds itself
 _JSON: Final = re.compile(r'"level":\s*"(warning|error|critical)"')
+# Of rebalances and restarts of the broker, which the clients handle themselves: only in the file.
+_HARMLESS: Final = re.compile(
+    r"^(?=.*\b(?:aiokafka|faust|mode)\b).*(?:Heartbeat (?:failed|session expired|send request failed)"
+    r"|arking (?:the )?coordinator dead|Group Coordinator Request failed|not available during auto-create"
+    r"|will rejoin|LeaveGroup request failed|OffsetCommit failed before join)"
+)
 
 
 class _File(RotatingFileHandler):
@@ -46,8 +52,8 @@ class RoleLog:
         text = escaped_lines(text)
         self.last_line = text.strip() or self.last_line
         self._file.emit(logging.makeLogRecord({"msg": text}))
-        if _TEXT.match(text) or _JSON.search(text):
-            self._show_limited(text)
+        if (_TEXT.match(text) or _JSON.search(text)) and not _HARMLESS.search(text):
+            self._show_limited(_TEXT.sub("", text))
 
     def close(self) -> None:
         """Close the file."""

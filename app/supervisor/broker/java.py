@@ -11,12 +11,16 @@ from app.supervisor.broker.errors import JavaNotFound
 
 MIN_JAVA: Final = 17  # of Kafka 4 brokers, KIP-1013
 VERSION: Final = re.compile(r'version "(?:1\.)?(\d+)')  # Java 8 reports 1.8
+LOCALE: Final = "C.UTF-8"
 VARIABLES: Final = re.compile(r"PATH|HOME|LANG|LC_\w+|TZ|TMPDIR|JAVA_HOME|JDK_JAVA_OPTIONS|JAVA_TOOL_OPTIONS")
 
 
 def jvm_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that a JVM needs: no tokens and passwords."""
-    return {name: value for name, value in environment.items() if VARIABLES.fullmatch(name)}
+    """Return the variables that a JVM needs: no tokens and passwords.
+
+    In a locale without UTF-8, such as that of cron or systemd, a JVM can't name a directory outside of ASCII.
+    """
+    return {name: value for name, value in environment.items() if VARIABLES.fullmatch(name)} | {"LC_ALL": LOCALE}
 
 
 def wheel_java() -> Path | None:

@@ -71,7 +71,9 @@ print([name for name in ("aiohttp", "aiokafka", "faust", "pydantic", "rich", "sq
 
 def entrepot(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "app.cli.main", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, env={"PATH": "/bin", **environment})
+    return subprocess.run(
+        command, capture_output=True, text=True, errors="replace", check=False, env={"PATH": "/bin", **environment}
+    )
 
 
 def test_a_password_in_a_url_is_masked() -> None:
@@ -104,6 +106,14 @@ def test_an_invalid_setting_is_named_without_its_value() -> None:
     assert wrong.returncode == 5
     assert "ENTREPOT_PARTITIONS: expected an integer" in wrong.stderr
     assert "hunter2" not in wrong.stderr
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp437"])
+def test_a_locale_without_a_character_is_no_error(encoding: str) -> None:
+    shown = entrepot("collect", "--help", PYTHONIOENCODING=encoding)
+    assert (shown.returncode, "A,B," in shown.stdout) == (0, True)
+    failed = entrepot("job", "show", "日本", "--data-dir", "/nowhere/ü", PYTHONIOENCODING=encoding)
+    assert (failed.returncode, "Entrepot is not running in /nowhere/" in failed.stderr) == (6, True)
 
 
 def test_a_closed_pipe_is_no_error() -> None:
