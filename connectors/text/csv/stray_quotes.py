@@ -6,7 +6,7 @@ from typing import Final
 
 from connectors.text.csv.grammar import UNCLOSED_QUOTE, CsvRow, Dialect, Grammar
 
-MAX_LINES: Final = 3  # that are inspected after the first line of a malformed record
+MAX_LINES: Final = 20  # that are inspected after the first line of a malformed record
 NUMERIC: Final = re.compile(rb"[-+.,:/ \d]*\d[-+.,:/ \d]*")  # also dates, times and prices
 
 
@@ -18,9 +18,9 @@ def is_line_malformed(grammar: Grammar, row: CsvRow, record: bytes, columns: int
 
 
 def are_rows_after(grammar: Grammar, text: bytes, columns: int) -> bool:
-    """Whether the lines after the first line of a text are rows of their own."""
+    """Whether most of the next lines after the first line of a text are rows of their own."""
     lines = [line for line in text.split(b"\n", MAX_LINES + 1)[1 : MAX_LINES + 1] if line.strip(b"\r")]
-    return bool(lines) and all(_is_row(grammar, line.removesuffix(b"\r"), columns) for line in lines)
+    return 2 * sum(_is_row(grammar, line.removesuffix(b"\r"), columns) for line in lines) > len(lines)
 
 
 def _is_row(grammar: Grammar, line: bytes, columns: int) -> bool:

@@ -48,6 +48,12 @@ def test_a_quote_that_is_not_closed_in_its_row_rejects_only_that_row(text: bytes
     assert [row[0] for row in rows(outcome)] == ["2", "3", "4"]
 
 
+def test_a_line_that_is_no_row_does_not_hide_the_rows_after_a_quote() -> None:
+    outcome = read(b'1,"6 inch pipe,3\nshort\n2,elbow,4\n3,tee,5\n')
+    assert outcome.rejects == [("row 1", "unclosed_quote"), ("row 2", "wrong_column_count")]
+    assert [row[0] for row in rows(outcome)] == ["2", "3"]
+
+
 def test_inch_marks_at_the_start_of_many_cells_reject_these_rows() -> None:
     text = b"".join(
         b'%d,"%d inch,%d\n' % (at, at, at) if at % 7 == 3 else b"%d,pipe,%d\n" % (at, at) for at in range(2000)

@@ -15,6 +15,8 @@ from tests.unit.connectors.texts import NOW, read_all
 
 COMMA = Dialect(b",", b'"')
 UNQUOTED = Dialect(b";", b"")
+ESCAPED = Dialect(b",", b'"', b"\\")
+PADDED = Dialect(b",", b'"', padded=True)
 MEBIBYTE = 1024 * 1024
 
 
@@ -31,8 +33,8 @@ def skipped(dialect: Dialect, text: bytes, size: int) -> tuple[int, bool]:
 
 @settings(deadline=None)
 @given(
-    st.sampled_from((COMMA, UNQUOTED)),
-    st.text(st.sampled_from('a,;"\r\n'), min_size=1, max_size=30).map(str.encode),
+    st.sampled_from((COMMA, UNQUOTED, ESCAPED, PADDED)),
+    st.text(st.sampled_from('a,;" \\\r\n'), min_size=1, max_size=30).map(str.encode),
     st.integers(1, 30),
 )
 def test_a_skipped_row_ends_where_a_parsed_one_does(dialect: Dialect, text: bytes, size: int) -> None:
