@@ -7,7 +7,7 @@ from typing import Final
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.store.database import Database
+from app.store.database import Database, upsert
 from app.store.lanes import UNCLAIMED, check_owner
 from app.store.tables import (
     applied_rules,
@@ -58,12 +58,9 @@ class PlaneStore:
         """
         row = {"topic": topic, "partition": partition, "offset": offset, "rules_offset": rules_offset}
         insert = self._database.insert(applied_rules).values(**row)
-        keys = applied_rules.primary_key.columns
         async with self._database.writing() as connection:
             await check_owner(connection, topic, [partition], owner)
-            await connection.execute(
-                insert.on_conflict_do_update(index_elements=keys, set_={"rules_offset": rules_offset})
-            )
+            await connection.execute(upsert(insert, {"rules_offset": rules_offset}))
 
     async def rules_of(self, topic: str, partition: int) -> Sequence[tuple[int, int]]:
         """Return the raw offsets where the rules change, in order, each with the offset of the rules from there on."""
@@ -122,18 +119,17 @@ class PlaneStore:
     ) -> None:
         rows = [{"topic": topic, "partition": number, "rules_offset": rules_offset} for topic, number in sources]
         insert = self._database.insert(confirmed_rules)
-        keys, confirmed = confirmed_rules.primary_key.columns, insert.excluded.rules_offset
+        confirmed = insert.excluded.rules_offset
         is_newer = confirmed_rules.c.rules_offset < confirmed
         changes = {"rules_offset": confirmed}
-        await connection.execute(insert.on_conflict_do_update(index_elements=keys, set_=changes, where=is_newer), rows)
+        await connection.execute(upsert(insert, changes, is_newer), rows)
 
     async def claim(self, generation: int, partition: int, owner: Owner) -> None:
         """Record the owner of a partition of a generation."""
         values = {"url": owner.url, "secret": owner.secret}
         insert = self._database.insert(profile_owners).values(generation=generation, partition=partition, **values)
-        keys = profile_owners.primary_key.columns
         async with self._database.writing() as connection:
-            await connection.execute(insert.on_conflict_do_update(index_elements=keys, set_=values))
+            await connection.execute(upsert(insert, values))
 
     async def owner(self, generation: int, partition: int) -> Owner | None:
         """Return the owner of a partition; None when it never had one."""
@@ -174,9 +170,8 @@ class PlaneStore:
     async def save_progress(self, rebuild_id: str, progress: bytes) -> None:
         """Store the progress of a rebuild, as JSON."""
         insert = self._database.insert(rebuild_progress).values(rebuild_id=rebuild_id, progress=progress)
-        keys = rebuild_progress.primary_key.columns
         async with self._database.writing() as connection:
-            await connection.execute(insert.on_conflict_do_update(index_elements=keys, set_={"progress": progress}))
+            await connection.execute(upsert(insert, {"progress": progress}))
 
     async def progress(self, rebuild_id: str) -> bytes | None:
         """Return the progress of a rebuild, as JSON; None when it has not started."""

@@ -5,11 +5,11 @@ one file. A writing transaction takes the write lock at its start, so it waits i
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from sqlalchemy import MetaData, Table, event, text
+from sqlalchemy import ColumnElement, MetaData, Table, event, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -62,6 +62,11 @@ class Database:
     async def close(self) -> None:
         """Close all connections."""
         await self._engine.dispose()
+
+
+def upsert(insert: Upsert, changes: Mapping[str, Any], where: ColumnElement[bool] | None = None) -> Upsert:
+    """Return the insert, with changes to a row that has the same primary key, if `where` holds."""
+    return insert.on_conflict_do_update(index_elements=tuple(insert.table.primary_key), set_=changes, where=where)
 
 
 async def create_tables(connection: AsyncConnection, metadata: MetaData) -> None:

@@ -6,7 +6,7 @@ from typing import Final
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.store.database import Database
+from app.store.database import Database, upsert
 from app.store.models import JobMapped, LaneSwitch, StaleOwnerError
 from app.store.tables import NO_GENERATION, confirmed_rules, lane_owners, lane_switches, mapped_jobs, offsets, streams
 from schemas.instants import micros, moment
@@ -26,8 +26,7 @@ class LaneStore:
         async with self._database.writing() as connection:
             insert = self._database.insert(lane_switches).values(lane=lane, **values)
             changes = lane_switches.c.paused != insert.excluded.paused
-            keys = lane_switches.primary_key.columns
-            await connection.execute(insert.on_conflict_do_update(index_elements=keys, set_=values, where=changes))
+            await connection.execute(upsert(insert, values, changes))
 
     async def switches(self) -> Mapping[str, LaneSwitch]:
         """Return the switch of each lane that was ever paused."""
@@ -48,9 +47,9 @@ class LaneStore:
         """
         rows = [{"topic": topic, "partition": number, "owner": owner} for number in sorted(partitions)]
         insert = self._database.insert(lane_owners)
-        keys, changes = lane_owners.primary_key.columns, {"owner": insert.excluded.owner}
+        changes = {"owner": insert.excluded.owner}
         async with self._database.writing() as connection:
-            await connection.execute(insert.on_conflict_do_update(index_elements=keys, set_=changes), rows)
+            await connection.execute(upsert(insert, changes), rows)
             await connection.execute(
                 self._database.insert(confirmed_rules).on_conflict_do_nothing(),
                 [{"topic": topic, "partition": row["partition"], "rules_offset": 0} for row in rows],
@@ -114,5 +113,4 @@ async def add_mapped(
     if rows:
         insert = database.insert(mapped_jobs)
         changes = {"count": mapped_jobs.c["count"] + insert.excluded["count"], "mapped_at": insert.excluded.mapped_at}
-        keys = mapped_jobs.primary_key.columns
-        await connection.execute(insert.on_conflict_do_update(index_elements=keys, set_=changes), rows)
+        await connection.execute(upsert(insert, changes), rows)

@@ -4,7 +4,7 @@ from typing import Final
 
 from sqlalchemy import select
 
-from app.store.database import Database
+from app.store.database import Database, upsert
 from app.store.tables import sealing_key
 
 ROW: Final = 1  # the table has one row
@@ -19,9 +19,8 @@ class SealingKeyStore:
     async def announce(self, public_key: bytes) -> None:
         """Replace the public key."""
         insert = self._database.insert(sealing_key).values(row=ROW, public_key=public_key)
-        keys = sealing_key.primary_key.columns
         async with self._database.writing() as connection:
-            await connection.execute(insert.on_conflict_do_update(index_elements=keys, set_={"public_key": public_key}))
+            await connection.execute(upsert(insert, {"public_key": public_key}))
 
     async def announced(self) -> bytes | None:
         """Return the public key; None when there is none yet."""

@@ -6,7 +6,7 @@ from typing import Final
 from sqlalchemy import case, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.store.database import Database
+from app.store.database import Database, upsert
 from app.store.lanes import UNCLAIMED, add_mapped, check_owner
 from app.store.models import BlockedIdentities, JobMapped, StreamDelta, StreamView
 from app.store.tables import NO_GENERATION, blocked_identities, offsets, stream_fields, streams
@@ -133,8 +133,7 @@ async def _add_counts(
         for column in ("last_message_at", "last_arrival_at"):
             is_later = insert.excluded[column] > streams.c[column]
             changes[column] = case((is_later, insert.excluded[column]), else_=streams.c[column])
-        keys = streams.primary_key.columns
-        await connection.execute(insert.on_conflict_do_update(index_elements=keys, set_=changes), rows)
+        await connection.execute(upsert(insert, changes), rows)
 
 
 async def _add_blocked(
@@ -155,9 +154,8 @@ async def _add_blocked(
     ]
     if rows:
         insert = database.insert(blocked_identities)
-        keys = blocked_identities.primary_key.columns
         total = blocked_identities.c["count"] + insert.excluded["count"]
-        await connection.execute(insert.on_conflict_do_update(index_elements=keys, set_={"count": total}), rows)
+        await connection.execute(upsert(insert, {"count": total}), rows)
 
 
 async def _add_fields(
@@ -175,9 +173,7 @@ async def _add_fields(
         stored = sketches.get(delta.stream)
         sketches[delta.stream] = merge_sketches([delta.fields] if stored is None else [stored, delta.fields]).to_json()
     insert = database.insert(stream_fields)
-    upsert = insert.on_conflict_do_update(
-        index_elements=stream_fields.primary_key.columns, set_={"sketch": insert.excluded.sketch}
-    )
     await connection.execute(
-        upsert, [{"stream": stream, "sketch": sketch, **keys} for stream, sketch in sketches.items()]
+        upsert(insert, {"sketch": insert.excluded.sketch}),
+        [{"stream": stream, "sketch": sketch, **keys} for stream, sketch in sketches.items()],
     )

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.records.job_state import encode_job, try_decode_job
 from app.sentences.job_log import log_line
-from app.store.database import Database
+from app.store.database import Database, upsert
 from app.store.models import EventRecord
 from app.store.tables import NEVER, Tables, mapped_jobs, offsets
 from projections.jobs.evolve import evolve
@@ -200,7 +200,7 @@ async def _replace(database: Database, connection: AsyncConnection, table: Table
     if rows:
         new = database.insert(table)
         others = {column.name: new.excluded[column.name] for column in table.c if not column.primary_key}
-        await connection.execute(new.on_conflict_do_update(index_elements=table.primary_key.columns, set_=others), rows)
+        await connection.execute(upsert(new, others), rows)
 
 
 async def _add(
@@ -210,7 +210,7 @@ async def _add(
     if rows:
         new = database.insert(table)
         sums = {name: _sum(table.c[name], new.excluded[name]) for name in names}
-        await connection.execute(new.on_conflict_do_update(index_elements=table.primary_key.columns, set_=sums), rows)
+        await connection.execute(upsert(new, sums), rows)
 
 
 def _sum(one: ColumnElement[int], other: ColumnElement[int]) -> ColumnElement[int]:
