@@ -191,7 +191,7 @@ async def describe_with_java(cluster: KafkaCluster, password_file: Path, topic: 
     (folder / "kafka.properties").write_text(text)
     process = await asyncio.create_subprocess_exec(
         await find_java(os.environ, wheel_java()),
-        *("-cp", await class_path(print), "kafka.admin.ConfigCommand"),
+        *("-cp", await class_path(print, Path()), "kafka.admin.ConfigCommand"),
         *("--bootstrap-server", cluster.bootstrap_servers, "--command-config", folder / "kafka.properties"),
         *("--describe", "--entity-type", "topics", "--entity-name", topic, "--all"),
         env=jvm_environment(os.environ),

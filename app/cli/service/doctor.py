@@ -31,7 +31,7 @@ from app.sentences.escapes import escaped_lines
 from app.settings import Settings
 from app.store.read_store import ReadStore
 from app.supervisor.broker.errors import BrokerError
-from app.supervisor.broker.jars import maven_settings, read_pins, verify_all
+from app.supervisor.broker.jars import JARS_DIR, maven_settings, read_pins, verify_all
 from app.supervisor.broker.java import find_java, wheel_java
 from app.vault.cipher import SealingKey
 from app.vault.master_key import MASTER_KEY_FILE, MasterKeyFileError, master_key_path, missing_keys, read_key_ring
@@ -131,9 +131,11 @@ async def check_java(_settings: Settings) -> Finding:
         return Finding("fail", "no Java for Kafka", str(error))
 
 
-async def check_jars(_settings: Settings) -> Finding:
+async def check_jars(settings: Settings) -> Finding:
     """Check that Kafka's jars exist and match their pinned checksums."""
-    repository, _ = await asyncio.to_thread(maven_settings)
+    shared, _ = await asyncio.to_thread(maven_settings)
+    own = settings.data_dir.absolute() / BROKER_DIR / JARS_DIR
+    repository = own if own.exists() else shared
     present = tuple(pin for pin in read_pins() if (repository / pin.path).exists())
     try:
         await asyncio.to_thread(verify_all, present, repository)

@@ -18,6 +18,7 @@ from app.supervisor.broker.errors import OUTSIDE_CLUSTER, DiskFull, JarChecksumM
 
 COORDINATES: Final = "org.apache.kafka:kafka_2.13:4.1.1+org.slf4j:slf4j-simple:1.7.36"
 PINS: Final = Path(__file__).with_name("jars.sha256")
+JARS_DIR: Final = "jars"  # in the directory of the broker, if the home is read-only
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +35,14 @@ def read_pins(file: Path = PINS) -> tuple[Pin, ...]:
     return tuple(Pin(PurePosixPath(path), sha256) for sha256, path in lines)
 
 
-async def class_path(on_progress: Callable[[str], None]) -> str:
-    """Return the class path of Kafka. Downloads missing jars and verifies all of them."""
-    repository, remotes = await asyncio.to_thread(maven_settings)
+async def class_path(on_progress: Callable[[str], None], broker_dir: Path) -> str:
+    """Return the class path of Kafka. Downloads missing jars and verifies all of them.
+
+    They are in the local repository of Maven, or below `broker_dir` if that can't be written, as with a read-only home.
+    """
+    shared, remotes = await asyncio.to_thread(maven_settings)
     pins = read_pins()
+    repository = await asyncio.to_thread(choose_repository, shared, broker_dir / JARS_DIR, pins)
     missing = [pin for pin in pins if not (repository / pin.path).exists()]
     if missing:
         on_progress("downloading Kafka (43 MB, only once)")
@@ -47,6 +52,19 @@ async def class_path(on_progress: Callable[[str], None]) -> str:
     # Hashing 43 MB takes 40 ms, which is simpler than a reliable cache.
     await asyncio.to_thread(verify_all, pins, repository)
     return os.pathsep.join(str(repository / pin.path) for pin in pins)
+
+
+def choose_repository(shared: Path, fallback: Path, pins: tuple[Pin, ...]) -> Path:
+    """Return the first directory that has all jars, else the first that can be written."""
+    for repository in (shared, fallback.absolute()):  # the JVM has a working directory of its own
+        if all((repository / pin.path).exists() for pin in pins):
+            return repository
+    try:
+        shared.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=shared, prefix=".fetching-"):
+            return shared
+    except OSError:
+        return fallback.absolute()
 
 
 def maven_settings() -> tuple[Path, dict[str, str]]:

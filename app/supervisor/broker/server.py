@@ -72,7 +72,7 @@ class Broker:
         try:
             directory.check_free_space()
             security = Security("SASL_PLAINTEXT", user=USER, password=directory.ensure_password(password))
-            java, jars = await asyncio.gather(find_java(os.environ, wheel_java()), class_path(on_progress))
+            java, jars = await asyncio.gather(find_java(os.environ, wheel_java()), class_path(on_progress, data_dir))
             await directory.wait_until_unlocked()
             broker_port, controller_port = choose_ports(port, on_port_conflict)
             if port not in {0, broker_port}:

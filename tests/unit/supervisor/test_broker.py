@@ -31,7 +31,7 @@ from app.supervisor.broker.errors import (
     PasswordUnusable,
     PortInUse,
 )
-from app.supervisor.broker.jars import COORDINATES, Pin, class_path, fetch, read_pins, verify_all
+from app.supervisor.broker.jars import COORDINATES, Pin, choose_repository, class_path, fetch, read_pins, verify_all
 from app.supervisor.broker.java import find_java, jvm_environment, major_version, wheel_java
 from app.supervisor.broker.server import Broker
 from app.supervisor.broker_process import BrokerProcess
@@ -149,6 +149,18 @@ def test_a_modified_jar_is_refused(tmp_path: Path) -> None:
         verify_all((PIN,), tmp_path)
 
 
+def test_jars_are_in_the_data_directory_if_the_home_is_read_only(tmp_path: Path) -> None:
+    home, writable, own = tmp_path / "home", tmp_path / "writable", tmp_path / "data" / "jars"
+    home.write_text("not a directory, so that not even root can write to it")
+    assert choose_repository(home / ".m2", own, (PIN,)) == own
+    assert choose_repository(writable, own, (PIN,)) == writable
+    put(own, JAR)
+    assert choose_repository(writable, own, (PIN,)) == own, "no second download"
+    put(writable, JAR)
+    assert choose_repository(writable, own, (PIN,)) == writable
+    assert list(writable.glob(".fetching-*")) == []
+
+
 async def test_a_missing_network_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("M2_REPO", str(tmp_path))
     for scheme in ("http", "https"):
@@ -156,7 +168,7 @@ async def test_a_missing_network_is_reported(tmp_path: Path, monkeypatch: pytest
     messages: list[str] = []
 
     with pytest.raises(JarsUnavailable, match="ENTREPOT_BOOTSTRAP_SERVERS"):
-        await class_path(messages.append)
+        await class_path(messages.append, tmp_path)
 
     assert messages == ["downloading Kafka (43 MB, only once)"]
 
