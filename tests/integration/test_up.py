@@ -236,7 +236,8 @@ def test_tables_fit_the_width_of_a_narrow_terminal(running: Up, columns: str) ->
     shown = subprocess.run(
         command, capture_output=True, text=True, check=True, env=running.environment | {"COLUMNS": columns}
     ).stdout
-    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in shown.splitlines()]
+    cluster, *lines = (re.sub(r"\x1b\[[0-9;]*m", "", line) for line in shown.splitlines())
+    assert cluster.startswith("Entrepot at http://")
     assert max(map(len, lines)) <= int(columns)
     assert any("Completed" in line for line in lines)
 
