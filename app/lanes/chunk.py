@@ -55,6 +55,7 @@ class StreamCounts:
     count: int = 0
     bytes: int = 0
     blocked: Counter[tuple[str, str]] = field(default_factory=Counter)  # identities by kind and folded value
+    last_offset: int = -1
 
 
 class MappingChunk:
@@ -154,6 +155,7 @@ class MappingChunk:
                 last_message_at=moment(counts.newest),
                 last_arrival_at=moment(counts.arrived),
                 blocked=counts.blocked,
+                last_offset=counts.last_offset,
             )
             for stream, counts in self._streams.items()
         }
@@ -291,6 +293,7 @@ class MappingChunk:
         counts.bytes += len(record.value or b"")
         counts.newest = max(counts.newest, newest)
         counts.arrived = max(counts.arrived, arrived)
+        counts.last_offset = max(counts.last_offset, record.offset)
 
     def _dead_letter(self, record: RawRecord, raw: Raw, code: str, fault: MappingFault) -> ProducerRecord:
         many = {"count": fault.count, "messages": raw.count, "first_index": raw.first + fault.index}

@@ -36,4 +36,5 @@ def _sum(one: StreamDelta, other: StreamDelta) -> StreamDelta:
         last_message_at=max(one.last_message_at, other.last_message_at),
         last_arrival_at=max(one.last_arrival_at, other.last_arrival_at),
         blocked=Counter(one.blocked) + Counter(other.blocked),
+        last_offset=max(one.last_offset, other.last_offset),
     )

@@ -1,4 +1,8 @@
-"""The most recent messages of a stream, read from the ends of both lanes within limits of bytes and time."""
+"""The most recent messages of a stream, within limits of bytes and time.
+
+They are looked for at the ends of both lanes, then where the lanes last read messages of the stream: other streams may
+have filled the ends since.
+"""
 
 import asyncio
 from collections.abc import Mapping
@@ -18,6 +22,7 @@ READ_TIMEOUT_SECONDS: Final = 5.0
 POLL_TIMEOUT_MS: Final = 200
 
 Offsets = Mapping[TopicPartition, int]
+NO_OFFSETS: Final[Mapping[tuple[str, int], int]] = {}
 
 
 @dataclass(slots=True)
@@ -52,8 +57,14 @@ class RecentMessages:
         return newest[: self.max_messages]
 
 
-async def recent_messages(cluster: Cluster, partitions: int, stream: str, max_messages: int) -> RecentMessages:
-    """Return the most recent messages of a stream that are near the ends of the partitions.
+async def recent_messages(
+    cluster: Cluster,
+    partitions: int,
+    stream: str,
+    max_messages: int,
+    last_offsets: Mapping[tuple[str, int], int] = NO_OFFSETS,
+) -> RecentMessages:
+    """Return the most recent messages of a stream; `last_offsets` are of its last known records.
 
     Raises:
         KafkaError, OSError: the cluster is not reachable.
@@ -65,17 +76,29 @@ async def recent_messages(cluster: Cluster, partitions: int, stream: str, max_me
     try:
         async with asyncio.timeout(READ_TIMEOUT_SECONDS) as deadline, started(client) as consumer:
             begin, ends = await consumer.beginning_offsets(wanted), await consumer.end_offsets(wanted)
-            until: Offsets = ends
-            for count in LOOKBACK_RECORDS:
-                start = {partition: max(begin[partition], end - count) for partition, end in ends.items()}
-                await _read(consumer, start, until, recent)
-                until = start
-                if recent.is_enough:
-                    break
+            reached = await _look_back(consumer, begin, ends, recent)
+            known = {
+                partition: last_offsets.get((partition.topic, partition.partition), -1) + 1 for partition in wanted
+            }
+            before = {partition: min(known[partition], reached[partition]) for partition in wanted}
+            if not recent.is_enough:
+                await _look_back(consumer, begin, before, recent)
     except TimeoutError:
         if not deadline.expired():
             raise
     return recent
+
+
+async def _look_back(consumer: Consumer, begin: Offsets, ends: Offsets, recent: RecentMessages) -> Offsets:
+    """Read ever more records before offsets, until there are enough messages. Return the first offsets read."""
+    until = ends
+    for count in LOOKBACK_RECORDS:
+        start = {partition: max(begin[partition], end - count) for partition, end in ends.items()}
+        await _read(consumer, start, until, recent)
+        until = start
+        if recent.is_enough:
+            break
+    return until
 
 
 async def _read(consumer: Consumer, start: Offsets, until: Offsets, recent: RecentMessages) -> None:

@@ -147,6 +147,7 @@ class StreamDelta:
     bytes: int
     last_message_at: datetime  # the newest timestamp of a message
     last_arrival_at: datetime  # arrival time of the newest message
+    last_offset: int = -1  # of the last record with messages of the stream; -1: unknown
     fields: Sketch = b""  # of the sampled ones among them; empty: none
     blocked: Mapping[tuple[str, str], int] = field(default_factory=dict)  # identities by kind and folded value
 

@@ -1,6 +1,6 @@
 """Statistics of each stream from the lanes: message counts, and a sketch of the fields."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from sqlalchemy import case, func, select
@@ -79,6 +79,13 @@ class StreamStats:
             rows = (await connection.execute(query.limit(MAX_LISTED_BLOCKED))).all()
         return [BlockedIdentities(lane, kind, value, int(count)) for lane, kind, value, count in rows]
 
+    async def last_offsets(self, stream: str) -> Mapping[tuple[str, int], int]:
+        """Return the offset of the last record of a stream that the lanes have read, by topic and partition."""
+        query = select(streams.c.topic, streams.c.partition, streams.c.last_offset).filter_by(stream=stream)
+        async with self._database.reading() as connection:
+            rows = await connection.execute(query)
+            return {(row.topic, int(row.partition)): int(row.last_offset) for row in rows}
+
     async def counts(self, stream: str | None = None) -> list[StreamView]:
         """Return the counts of every stream and lane, by name; or those of one stream.
 
@@ -124,13 +131,14 @@ async def _add_counts(
             "bytes": delta.bytes,
             "last_message_at": micros(delta.last_message_at),
             "last_arrival_at": micros(delta.last_arrival_at),
+            "last_offset": delta.last_offset,
         }
         for delta in deltas
     ]
     if rows:
         insert = database.insert(streams)
         changes = {column: streams.c[column] + insert.excluded[column] for column in ("count", "bytes")}
-        for column in ("last_message_at", "last_arrival_at"):
+        for column in ("last_message_at", "last_arrival_at", "last_offset"):
             is_later = insert.excluded[column] > streams.c[column]
             changes[column] = case((is_later, insert.excluded[column]), else_=streams.c[column])
         await connection.execute(upsert(insert, changes), rows)

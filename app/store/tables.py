@@ -64,6 +64,7 @@ streams = Table(
     Column("bytes", BigInteger, nullable=False),
     Column("last_message_at", BigInteger, nullable=False),
     Column("last_arrival_at", BigInteger, nullable=False),
+    Column("last_offset", BigInteger, nullable=False),  # of its records; -1: unknown
 )
 
 stream_fields = Table(

@@ -104,8 +104,9 @@ async def preview_mapping(call: RequestContext[Query, RulesBody | None]) -> web.
 
 
 async def _recent_messages(call: RequestContext[Any, Any], stream: str) -> RecentMessages:
+    last_offsets = await call.api.store.streams.last_offsets(stream)
     try:
-        return await recent_messages(call.api.kafka, call.api.settings.partitions, stream, MAX_MESSAGES)
+        return await recent_messages(call.api.kafka, call.api.settings.partitions, stream, MAX_MESSAGES, last_offsets)
     except (KafkaError, OSError) as error:
         raise kafka_unreachable("the messages") from error
 

@@ -18,7 +18,7 @@ async def test_a_created_job_is_visible_at_once(client: Client) -> None:
     job = created.data
     assert (job["status"], job["name"], job["run"]) == ("Running", "Orders", 1)
     assert created.headers["Location"] == f"/v2/job/{job['id']}"
-    progress = {"written": 0, "mapped": 0, "complete": True, "unmapped_stream": "people", "excluded_before": None}
+    progress = {"written": 0, "mapped": 0, "complete": False, "unmapped_stream": "people", "excluded_before": None}
     shown = await client.ask("GET", f"/v2/job/{job['id']}")
     assert (shown.data, shown.headers["ETag"]) == (job | {"profiles": progress}, '"1"')
     assert [item["id"] for item in await client.get("/v2/job")] == [job["id"]]

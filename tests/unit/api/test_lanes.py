@@ -17,6 +17,7 @@ from schemas.topics import LANES, UPDATES_BACKFILL
 from tests.clock import ManualMonotonic
 from tests.integration.api.rig import Client, as_caller
 from tests.unit.api.conftest import PARTITIONS, Api, WallClock, until_status
+from tests.unit.api.test_profiles import rules  # noqa: F401  # a fixture
 
 BACKFILL = LANES["backfill"].name
 UPDATES = UPDATES_BACKFILL.name
@@ -209,11 +210,11 @@ async def test_while_kafka_is_away_the_lag_is_a_problem(client: Client, cluster:
     assert (await client.ask("GET", "/metrics")).status == 200
 
 
-@pytest.mark.usefixtures("fresh")
+@pytest.mark.usefixtures("fresh", "rules")
 async def test_an_upload_is_complete_once_it_is_applied_to_profiles(
     client: Client, cluster: MemoryCluster, store: ReadStore, clock: WallClock
 ) -> None:
-    upload = await client.ask("POST", "/collect/bulk/people", raw=b"id\n1\n2\n", Content_Type="text/csv")
+    upload = await client.ask("POST", "/collect/bulk/visits", raw=b"id\n1\n2\n", Content_Type="text/csv")
     job_id = upload.data["upload_id"]
     await until_status(client, job_id, "Completed")
 
@@ -231,3 +232,13 @@ async def test_an_upload_is_complete_once_it_is_applied_to_profiles(
     assert await progress() == (2, 2, False), "profiles have not read the updates"
     await advance_profiles(cluster, 2)
     assert await progress() == (2, 2, True)
+
+
+@pytest.mark.usefixtures("fresh", "rules")
+@pytest.mark.parametrize(("stream", "is_complete"), [("visits", True), ("people", False)])
+async def test_an_upload_without_messages_is_complete_unless_its_stream_has_no_mapping(
+    client: Client, stream: str, *, is_complete: bool
+) -> None:
+    upload = await client.ask("POST", f"/collect/bulk/{stream}", raw=b"id\n", Content_Type="text/csv")
+    job = await client.get(f"/v2/job/{upload.data['upload_id']}")
+    assert (job["profiles"]["complete"], job["profiles"]["written"]) == (is_complete, 0)

@@ -315,6 +315,7 @@ def test_streams_have_their_counts_and_newest_times() -> None:
         "other": ("realtime", 1),
     }
     people = streams["people"]
+    assert (people.last_offset, streams["other"].last_offset) == (2, 3)
     assert people.bytes == sum(len(record.value or b"") for record in records[:3])
     assert people.last_message_at == people.last_arrival_at == NOW
     late = chunk_of(old, packed(1, "j/1", {}, stamps=(9,))).streams["people"]

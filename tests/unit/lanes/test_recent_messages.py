@@ -82,6 +82,15 @@ async def test_messages_far_from_the_end_are_not_found() -> None:
     assert recent.records == 1_000
 
 
+async def test_messages_are_found_whatever_else_is_busy() -> None:
+    others = [single(2, stream="others")] * 2_000
+    cluster = await cluster_of(single(1, 1), *others, single(3, 3), *others)
+    recent = await recent_messages(cluster, 2, "people", 5, {(REALTIME, 0): 2_001, (BACKFILL, 1): 77})
+    assert numbers(recent) == [3], "the older one is too far from the last one"
+    recent = await recent_messages(cluster, 2, "people", 5, {(REALTIME, 0): 0})
+    assert numbers(recent) == [1]
+
+
 async def test_deleted_records_are_not_waited_for() -> None:
     cluster = await cluster_of(*(single(number) for number in range(5)))
     cluster.delete_records(TopicPartition(REALTIME, 0), 3)
