@@ -2,14 +2,17 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
+import orjson
 from aiohttp import web
 from pydantic import Field
 
 from app.api.http.headers import expected_revision
 from app.api.http.param_types import Duration
-from app.api.http.problems import not_found
+from app.api.http.problems import invalid, not_found
+from app.api.jobs.bodies import configuration_errors, find_job_type
+from app.api.jobs.checks import ValidateQuery, check_with_provider
 from app.api.jobs.commands import (
     cadence_hint,
     check_not_pushed,
@@ -22,6 +25,8 @@ from app.api.jobs.commands import (
 from app.api.jobs.jobs import JOB
 from app.api.routing.commands import ACCEPTED
 from app.api.routing.routes import EDIT, Query, RequestContext, Routes
+from app.vault.sealed_json import shown_form
+from projections.jobs.state import Job
 from schemas.access import AccessRole
 from schemas.commands import ConfigureJob, JobCommand, KillJob, PauseJob, RestoreJob, ResumeJob, RunJob
 
@@ -79,8 +84,15 @@ async def pause_job(call: RequestContext[PauseQuery, None]) -> web.Response:
     return job_response(call, job_id, await send_job_command(call, command), "paused")
 
 
-@ROUTES("POST", "/revert/{version}", "Revert to an older configuration, as a new version", JOB, ACCEPTED)
-async def revert_job(call: RequestContext[Query, None]) -> web.Response:
+@ROUTES(
+    "POST",
+    "/revert/{version}",
+    "Revert to an older configuration, as a new version",
+    JOB,
+    ACCEPTED,
+    problems=(404, 409, 429),
+)
+async def revert_job(call: RequestContext[ValidateQuery, None]) -> web.Response:
     """Revert to an older configuration, with its cadence and retry policy, as a new version."""
     job_id, version = call.path("job_id"), call.path("version")
     job = await find_job(call, job_id)
@@ -89,6 +101,7 @@ async def revert_job(call: RequestContext[Query, None]) -> web.Response:
     old = next((candidate for candidate in versions if str(candidate.version) == version), None)
     if old is None:
         raise not_found("configuration version", version)
+    await _check_configuration(call, job, orjson.loads(old.configuration))
     command = ConfigureJob(
         **job_envelope(call, job_id),
         configuration=old.configuration,
@@ -114,6 +127,16 @@ async def resume_job(call: RequestContext[ResumeQuery, None]) -> web.Response:
     )
     job = await send_job_command(call, command)
     return job_response(call, job_id, job, f"resumed{next_run(job)}")
+
+
+async def _check_configuration(
+    call: RequestContext[ValidateQuery, None], job: Job, configuration: dict[str, Any]
+) -> None:
+    """Check a stored configuration as if it was given now: the provider, or its source, may have changed since."""
+    job_type = find_job_type(job.provider, job.job_type)
+    if errors := configuration_errors(job_type, shown_form(configuration), configuration):
+        raise invalid(errors)
+    await check_with_provider(call, job.provider, job_type, configuration)
 
 
 def _declare(action: Action) -> None:

@@ -23,12 +23,13 @@ from app.api.jobs.bodies import (
     parse_model,
     policy_json,
 )
+from app.api.jobs.checks import ValidateQuery, check_with_provider
 from app.api.jobs.commands import cadence_hint, check_not_pushed, find_job, job_envelope, job_response, send_job_command
 from app.api.jobs.jobs import JOB
 from app.api.jobs.sealing import keep_sealed, sealed_configuration
 from app.api.jobs.views import allowed, redacted
 from app.api.routing.commands import ACCEPTED
-from app.api.routing.routes import IF_MATCH, PREFER, Query, RequestContext, Routes
+from app.api.routing.routes import IF_MATCH, PREFER, RequestContext, Routes
 from projections.jobs.evolve import evolve
 from projections.jobs.state import Job
 from schemas.commands import ConfigureJob, EditCursor, JobCommand, RenameJob
@@ -61,9 +62,9 @@ ROUTES: Final = Routes("jobs", "/v2/job")
     ACCEPTED,
     body_type="application/merge-patch+json",
     headers=(IF_MATCH, PREFER),
-    problems=(404, 409),
+    problems=(404, 409, 429),
 )
-async def patch_job(call: RequestContext[Query, PatchBody]) -> web.Response:
+async def patch_job(call: RequestContext[ValidateQuery, PatchBody]) -> web.Response:
     """Apply a patch: the cursor first, since its change may not be allowed in the status of the job."""
     if "If-Match" not in call.request.headers:
         raise ApiProblem(428, "if_match_required", "an edit needs If-Match with the ETag that was read")
@@ -74,6 +75,8 @@ async def patch_job(call: RequestContext[Query, PatchBody]) -> web.Response:
     fields = call.body.model_fields_set
     _check_allowed(job, fields)
     edited = _edited(call, job)
+    if edited.configuration != orjson.loads(job.configuration):
+        await check_with_provider(call, job.provider, find_job_type(job.provider, job.job_type), edited.configuration)
     configuration = await sealed_configuration(call, job.job_id, job.provider, edited.configuration)
     commands = _commands(call, job, edited, configuration, expected)
     after: Job | None = job
@@ -105,7 +108,7 @@ def _check_allowed(job: Job, fields: set[str]) -> None:
         )
 
 
-def _edited(call: RequestContext[Query, PatchBody], job: Job) -> JobEdit:
+def _edited(call: RequestContext[ValidateQuery, PatchBody], job: Job) -> JobEdit:
     patch, fields = call.body, call.body.model_fields_set
     stored = orjson.loads(job.configuration)
     shown = merge_patch(redacted(job.provider, job.configuration), patch.configuration)
@@ -136,7 +139,7 @@ def _edited(call: RequestContext[Query, PatchBody], job: Job) -> JobEdit:
 
 
 def _commands(
-    call: RequestContext[Query, PatchBody], job: Job, new: JobEdit, configuration: str, expected: int | None
+    call: RequestContext[ValidateQuery, PatchBody], job: Job, new: JobEdit, configuration: str, expected: int | None
 ) -> list[JobCommand]:
     """Return a command for each kind of change, each expecting the revision after the previous one."""
     changes: list[tuple[type[JobCommand], dict[str, Any]]] = []
@@ -155,7 +158,7 @@ def _commands(
     ]
 
 
-async def _conflict(call: RequestContext[Query, PatchBody], job: Job, expected: int) -> ApiProblem:
+async def _conflict(call: RequestContext[ValidateQuery, PatchBody], job: Job, expected: int) -> ApiProblem:
     """Return the problem for a concurrent modification, with both values of every changed field."""
     base = await _at_revision(call, job.job_id, expected)
     before, now = _shown(base) if base else {}, _shown(job)
@@ -179,7 +182,7 @@ async def _conflict(call: RequestContext[Query, PatchBody], job: Job, expected: 
     )
 
 
-async def _at_revision(call: RequestContext[Query, PatchBody], job_id: str, revision: int) -> Job | None:
+async def _at_revision(call: RequestContext[ValidateQuery, PatchBody], job_id: str, revision: int) -> Job | None:
     job: Job | None = None
     while True:
         events = await call.api.store.history.events(job_id, after_seq=job.seq if job else 0, limit=FOLD_PAGE)

@@ -17,6 +17,7 @@ from app.api.jobs.bodies import (
     configuration_errors,
     find_job_type,
 )
+from app.api.jobs.checks import ValidateQuery, check_with_provider
 from app.api.jobs.commands import find_job, job_envelope, job_response, next_run, send_job_command
 from app.api.jobs.ingest_progress import ingest_progress
 from app.api.jobs.sealing import sealed_configuration
@@ -32,7 +33,7 @@ from app.api.routing.routes import (
     ResponseSpec,
     Routes,
 )
-from app.store.models import JobFilter, Sort, SortKey
+from app.store.models import MAX_PAGE, JobFilter, Sort, SortKey
 from projections.jobs.state import Job, VisibleStatus
 from schemas.commands import CreateJob, KillJob
 from schemas.events import JobCreated
@@ -88,11 +89,12 @@ class JobQuery(Query):
     as_of: Annotated[TimestampText | None, Field(description="state at this time")] = None
 
 
-class CreateQuery(Query):
-    """Whether and when to start the job."""
+class CreateQuery(ValidateQuery):
+    """Whether and when to start the job, and what to check before."""
 
     run_job: Annotated[bool, Field(description="false: create it as a draft, paused")] = True
     run_now: Annotated[bool, Field(description="true: run now, not at the first slot of the schedule")] = False
+    allow_duplicate_name: Annotated[bool, Field(description="true: also if another job has the same name")] = False
 
 
 ROUTES: Final = Routes("jobs", "/v2/job")
@@ -140,7 +142,7 @@ async def get_job(call: RequestContext[JobQuery, None]) -> web.Response:
     CREATED,
     ACCEPTED,
     headers=(IDEMPOTENCY_KEY, PREFER),
-    problems=(409,),
+    problems=(409, 429),
 )
 async def create_job(call: RequestContext[CreateQuery, CreateBody]) -> web.Response:
     """Create a job; with an Idempotency-Key, at most one."""
@@ -148,6 +150,9 @@ async def create_job(call: RequestContext[CreateQuery, CreateBody]) -> web.Respo
     existing = await call.api.store.jobs.get(command.job_id)
     if existing is not None:
         return await _repeated(call, command, existing)
+    await _check_name(call)
+    job_type = find_job_type(command.provider, command.job_type)
+    await check_with_provider(call, command.provider, job_type, call.body.configuration)
     try:
         job = await send_job_command(call, command)
     except ApiProblem as problem:
@@ -156,6 +161,22 @@ async def create_job(call: RequestContext[CreateQuery, CreateBody]) -> web.Respo
         return await _repeated(call, command, await find_job(call, command.job_id))
     message = f"created{next_run(job)}" if call.query.run_job else "created as a draft"
     return job_response(call, command.job_id, job, message, 201)
+
+
+async def _check_name(call: RequestContext[CreateQuery, CreateBody]) -> None:
+    """Make sure that no other job has the name, unless the request allows it. Uploads and archived jobs don't count.
+
+    Raises:
+        ApiProblem: 409, one has it.
+
+    """
+    if call.query.allow_duplicate_name:
+        return
+    name = call.body.name
+    jobs = await call.api.store.jobs.page(JobFilter(reference=name, uploads=False), limit=MAX_PAGE)
+    if job := next((job for job in jobs.items if job.name == name), None):
+        detail = f"job {job.job_id} has this name: edit it, or create another one with allow_duplicate_name=true"
+        raise ApiProblem(409, "name_exists", detail, more={"job_id": job.job_id})
 
 
 async def _create_command(call: RequestContext[CreateQuery, CreateBody]) -> CreateJob:
@@ -194,7 +215,8 @@ def _ids_from(call: RequestContext[CreateQuery, CreateBody], key: str) -> dict[s
     whether the job was created with this body. The digest is keyed: it confirms no guess at a secret in the body.
     """
     job_id = uuid5(KEYS, f"{call.caller.token_id}\n{key}")
-    body = canonical_json({"body": call.body.model_dump(mode="json"), **call.query.model_dump(mode="json")})
+    start = {"run_job": call.query.run_job, "run_now": call.query.run_now}
+    body = canonical_json({"body": call.body.model_dump(mode="json"), **start})
     digest = hmac.digest(call.caller.digest_key, job_id.bytes + body.encode(), "sha256")
     return {"job_id": str(job_id), "command_id": str(UUID(bytes=digest[:16], version=4))}
 

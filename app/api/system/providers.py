@@ -1,24 +1,17 @@
 """Providers and their job types, and validation of a configuration before a job is created."""
 
-import asyncio
 from typing import Any, Final
 
-import orjson
 from aiohttp import web
 from pydantic import BaseModel
 
-from app.api.http.problems import FieldError, field_error_of, not_found
+from app.api.http.problems import FieldError, not_found
 from app.api.jobs.bodies import CREATED_BY_UPLOAD, CadenceBody, cadence_errors, configuration_errors
+from app.api.jobs.checks import provider_errors
 from app.api.routing.responses import View, respond
 from app.api.routing.routes import Body, Query, RequestContext, ResponseSpec, Routes
-from app.kafka.producer_record import retrieve_exception
 from connectors.catalog import catalog, connector
-from connectors.contract import ConfigurationProblem, Connector, ConnectorError, JobType
-from connectors.redaction import Redactor
-
-CHECK_TIMEOUT_SECONDS: Final = 20.0
-
-Problems = tuple[ConfigurationProblem, ...]
+from connectors.contract import Connector
 
 
 class JobTypeView(View):
@@ -92,55 +85,18 @@ async def get_provider(call: RequestContext[Query, None]) -> web.Response:
 )
 async def validate(call: RequestContext[Query, ValidateBody]) -> web.Response:
     """Validate every field; if all are valid, check the configuration with the provider."""
-    provider, name = call.path("provider"), call.path("job_type")
-    job_type = _provider(provider).job_type(name)
+    provider, name = _provider(call.path("provider")), call.path("job_type")
+    job_type = provider.job_type(name)
     if job_type is None:
-        raise not_found("job type", f"{provider}/{name}")
+        raise not_found("job type", f"{provider.name}/{name}")
     errors = configuration_errors(job_type, call.body.configuration)
     cadence = cadence_errors(call.body.cadence.to_policy(), call.api.clock())
-    if not errors:
-        errors = await _provider_errors(call, job_type)
+    if not errors and job_type.pushed:
+        errors = [FieldError("", "pushed", CREATED_BY_UPLOAD)]
+    elif not errors:
+        errors = await provider_errors(call.api, provider, job_type, call.body.configuration)
     problems = [FieldProblem.of(error) for error in (*errors, *cadence)]
     return respond(call, Verdict(valid=not problems, errors=problems), message="" if problems else "valid")
-
-
-async def _provider_errors(call: RequestContext[Query, ValidateBody], job_type: JobType) -> list[FieldError]:
-    if job_type.pushed:
-        return [FieldError("", "pushed", CREATED_BY_UPLOAD)]
-    values = call.body.configuration
-    redactor = Redactor(values, _provider(call.path("provider")).redact(values))
-    config = job_type.config.model_validate_json(orjson.dumps(values))
-    try:
-        problems = await _check_in_time(call, job_type, config)
-    except ConnectorError as error:
-        return [field_error_of("/configuration", error.code, redactor.value(error.params), call.path("provider"))]
-    except TimeoutError:
-        message = f"the provider did not answer within {CHECK_TIMEOUT_SECONDS:.0f} seconds"
-        return [FieldError("/configuration", "provider_timeout", message)]
-    return [
-        field_error_of(
-            f"/configuration{problem.field}", problem.code, redactor.value(problem.params), call.path("provider")
-        )
-        for problem in problems
-    ]
-
-
-async def _check_in_time(call: RequestContext[Query, ValidateBody], job_type: JobType, config: BaseModel) -> Problems:
-    """Check with the provider. A check that hangs in a thread is left behind, and keeps its slot until it ends."""
-    checking = asyncio.create_task(_check(call, job_type, config), name="check a configuration")
-    checking.add_done_callback(retrieve_exception)
-    try:
-        await asyncio.wait({checking}, timeout=CHECK_TIMEOUT_SECONDS)
-        if not checking.done():
-            raise TimeoutError
-        return checking.result()
-    finally:
-        checking.cancel()
-
-
-async def _check(call: RequestContext[Query, ValidateBody], job_type: JobType, config: BaseModel) -> Problems:
-    with call.api.admission.probe():
-        return await job_type.check(config, call.api.limits)
 
 
 def _provider(name: str) -> Connector:

@@ -2,13 +2,13 @@
 
 import pytest
 
-from tests.integration.api.rig import ApiServers, Client, new_job, until_ready
+from tests.integration.api.rig import UNCHECKED, ApiServers, Client, new_job, until_ready
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 async def test_a_write_without_control_is_accepted(api_servers: ApiServers, client: Client) -> None:
-    job = await client.post("/v2/job", new_job("patient"))
+    job = await client.post(UNCHECKED, new_job("patient"))
     await api_servers.service.stop_role("control")
     assert "control" in (await until_ready(client, status=503)).body["parts"]
     accepted = await client.ask("POST", f"/v2/job/{job['id']}/pause", Prefer="wait=0")

@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 
 from app.kafka.memory.cluster import MemoryCluster
-from tests.integration.api.rig import Answer, Client, new_job
+from tests.integration.api.rig import UNCHECKED, Answer, Client, new_job
 from tests.unit.api.conftest import Api, Control, WallClock, commands, until_sent
 
 HOURLY = {"kind": "interval", "every_seconds": 3600}
 
 
 async def test_a_created_job_is_visible_at_once(client: Client) -> None:
-    created = await client.ask("POST", "/v2/job", new_job("Orders"))
+    created = await client.ask("POST", UNCHECKED, new_job("Orders"))
     assert (created.status, created.headers["ETag"]) == (201, '"1"')
     job = created.data
     assert (job["status"], job["name"], job["run"]) == ("Running", "Orders", 1)
@@ -32,7 +32,7 @@ async def test_a_draft_is_paused_until_resumed(client: Client) -> None:
 
 
 async def test_a_scheduled_job_answers_when_it_runs_next(client: Client, clock: WallClock) -> None:
-    created = await client.ask("POST", "/v2/job", new_job(cadence={"kind": "cron", "cron": "@daily"}))
+    created = await client.ask("POST", UNCHECKED, new_job(cadence={"kind": "cron", "cron": "@daily"}))
     assert (created.data["status"], created.data["next_at"]) == ("Sleeping", "2026-05-05T00:00:00Z")
     assert created.body["message"] == "created; next run at 2026-05-05T00:00:00Z"
     job = created.data
@@ -47,7 +47,7 @@ async def test_a_scheduled_job_answers_when_it_runs_next(client: Client, clock: 
 
 @pytest.mark.parametrize("cadence", [HOURLY, {"kind": "cron", "cron": "0 3 * * *"}])
 async def test_a_scheduled_job_runs_now_on_request(client: Client, cadence: dict[str, Any]) -> None:
-    job = await client.post("/v2/job?run_now=true", new_job(cadence=cadence))
+    job = await client.post(f"{UNCHECKED}&run_now=true", new_job(cadence=cadence))
     assert job["status"] == "Running"
     for action in ("resume", "bounce"):
         await client.post(f"/v2/job/{job['id']}/pause")
@@ -55,7 +55,7 @@ async def test_a_scheduled_job_runs_now_on_request(client: Client, cadence: dict
 
 
 async def test_a_pause_can_have_a_duration(client: Client) -> None:
-    job = await client.post("/v2/job", new_job())
+    job = await client.post(UNCHECKED, new_job())
     paused = await client.post(f"/v2/job/{job['id']}/pause?for=1h30m")
     assert (paused["status"], paused["since"]) == ("Paused", "2026-05-04T12:00:00Z")
     assert paused["sleep_until"] == paused["next_at"] == "2026-05-04T13:30:00Z"
@@ -83,7 +83,7 @@ async def test_a_killed_job_leaves_the_list_and_can_be_restored(client: Client, 
 
 @pytest.mark.parametrize(
     ("method", "action"),
-    [("DELETE", ""), ("POST", "/kill"), ("POST", "/pause"), ("POST", "/resume"), ("POST", "/revert/1")],
+    [("DELETE", ""), ("POST", "/kill"), ("POST", "/pause"), ("POST", "/resume"), ("POST", "/revert/1?validate=false")],
 )
 async def test_an_action_can_depend_on_the_revision_that_was_read(client: Client, method: str, action: str) -> None:
     job = await client.draft()
@@ -97,13 +97,14 @@ async def test_an_action_can_depend_on_the_revision_that_was_read(client: Client
 async def test_a_revert_is_a_new_version_with_the_old_policies(client: Client) -> None:
     job = await client.draft(cadence=HOURLY)
     await client.patch(job, {"configuration": {"stream": "other"}, "cadence": {"kind": "once"}})
-    reverted = await client.ask("POST", f"/v2/job/{job['id']}/revert/1")
+    reverted = await client.ask("POST", f"/v2/job/{job['id']}/revert/1?validate=false")
     assert reverted.data["configuration"]["stream"] == "people"
     assert (reverted.data["cadence"]["every_seconds"], reverted.data["configuration_version"]) == (3600, 3)
     assert reverted.body["message"].startswith("reverted to version 1, as a new version; the job is Paused")
     newest, *_ = await client.get(f"/v2/job/{job['id']}/configurations")
     assert (newest["version"], newest["reverted_from"]) == (3, 1)
-    assert (await client.ask("POST", f"/v2/job/{job['id']}/revert/9")).body["code"] == "no_such_configuration_version"
+    unknown = await client.ask("POST", f"/v2/job/{job['id']}/revert/9")
+    assert unknown.body["code"] == "no_such_configuration_version"
 
 
 @pytest.mark.asyncio(loop_scope="session")
@@ -147,7 +148,7 @@ async def test_the_list_is_paged_and_sorted(client: Client) -> None:
 
 
 async def test_the_list_is_filtered_and_sorted_by_time(client: Client, clock: WallClock) -> None:
-    first = await client.post("/v2/job", new_job("z first"))
+    first = await client.post(UNCHECKED, new_job("z first"))
     clock.advance(hours=1)
     second = await client.draft("a second")
     await client.post(f"/v2/job/{first['id']}/pause?for=1h")
@@ -165,7 +166,7 @@ async def test_the_list_is_filtered_and_sorted_by_time(client: Client, clock: Wa
 
 
 async def test_a_write_is_accepted_while_control_is_away(client: Client, control: Control) -> None:
-    job = await client.post("/v2/job", new_job())
+    job = await client.post(UNCHECKED, new_job())
     control.deciding.clear()
     accepted = await client.ask("POST", f"/v2/job/{job['id']}/pause", Prefer="wait=0")
     assert (accepted.status, accepted.data) == (202, {"id": job["id"], "href": f"/v2/job/{job['id']}"})
@@ -178,13 +179,13 @@ async def test_a_write_is_accepted_while_control_is_away(client: Client, control
 
 async def test_while_kafka_is_away_a_write_may_be_repeated(client: Client, cluster: MemoryCluster) -> None:
     cluster.set_available(available=False)
-    refused = await client.ask("POST", "/v2/job", new_job())
+    refused = await client.ask("POST", UNCHECKED, new_job())
     assert (refused.status, refused.body["code"], refused.headers["Retry-After"]) == (503, "kafka_unreachable", "5")
 
 
 async def test_a_trace_is_propagated_to_the_command(client: Client, cluster: MemoryCluster) -> None:
     trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-    await client.post("/v2/job", new_job(), traceparent=trace)
+    await client.post(UNCHECKED, new_job(), traceparent=trace)
     (record,) = commands(cluster)
     headers = dict(record.headers)
     assert (headers["traceparent"], headers["ce_type"]) == (trace.encode(), b"entrepot.jobs.commands.CreateJob")
@@ -194,22 +195,22 @@ async def test_a_trace_is_propagated_to_the_command(client: Client, cluster: Mem
 
 
 async def test_a_repeated_creation_returns_the_first_job(client: Client, cluster: MemoryCluster) -> None:
-    first = await client.ask("POST", "/v2/job", new_job(), Idempotency_Key="key")
-    again = await client.ask("POST", "/v2/job", new_job(), Idempotency_Key="key")
+    first = await client.ask("POST", UNCHECKED, new_job(), Idempotency_Key="key")
+    again = await client.ask("POST", UNCHECKED, new_job(), Idempotency_Key="key")
     assert (again.status, again.data, again.headers["Idempotency-Replayed"]) == (201, first.data, "true")
     assert len(commands(cluster)) == 1
-    other = await client.post("/v2/job", new_job(), Idempotency_Key="another")
+    other = await client.post(UNCHECKED, new_job(), Idempotency_Key="another")
     assert other["id"] != first.data["id"]
 
 
 async def test_a_key_belongs_to_one_body_of_one_token(client: Client) -> None:
-    first = await client.post("/v2/job", new_job("first"), Idempotency_Key="key")
-    for path, body in (("/v2/job", new_job("second")), ("/v2/job?run_job=false", new_job("first"))):
+    first = await client.post(UNCHECKED, new_job("first"), Idempotency_Key="key")
+    for path, body in ((UNCHECKED, new_job("second")), (f"{UNCHECKED}&run_job=false", new_job("first"))):
         reused = await client.ask("POST", path, body, Idempotency_Key="key")
         assert (reused.status, reused.body["code"]) == (422, "idempotency_key_reused")
     token = (await client.post("/v2/token", {"name": "ada", "role": "editor"}))["token"]
     other = await client.ask(
-        "POST", "/v2/job", new_job("first"), Idempotency_Key="key", Authorization=f"Bearer {token}"
+        "POST", UNCHECKED, new_job("first"), Idempotency_Key="key", Authorization=f"Bearer {token}"
     )
     assert other.data["id"] != first["id"]
 
@@ -220,7 +221,7 @@ async def test_of_concurrent_creations_with_one_key_one_is_carried_out(
 ) -> None:
     control.deciding.clear()
     requests = [
-        asyncio.create_task(client.ask("POST", "/v2/job", new_job(name), Idempotency_Key="key")) for name in names
+        asyncio.create_task(client.ask("POST", UNCHECKED, new_job(name), Idempotency_Key="key")) for name in names
     ]
     await until_sent(cluster, 2)
     control.deciding.set()
@@ -252,7 +253,7 @@ async def test_of_concurrent_creations_with_one_key_one_is_carried_out(
 async def test_an_invalid_job_is_reported_by_field(
     unchanged: Api, change: dict[str, Any], pointer: str, code: str
 ) -> None:
-    refused = await unchanged.client.ask("POST", "/v2/job", new_job() | change)
+    refused = await unchanged.client.ask("POST", UNCHECKED, new_job() | change)
     assert (refused.status, refused.body["code"]) == (422, "invalid"), refused.body
     assert [(error["pointer"], error["code"]) for error in refused.body["errors"]] == [(pointer, code)]
     assert refused.body["errors"][0]["message"]
@@ -264,8 +265,8 @@ async def test_as_many_quiet_windows_are_accepted_as_the_domain_allows(client: C
         windows = [{"start": f"{hour % 24:02}:00", "end": f"{hour % 24:02}:30"} for hour in range(count)]
         return new_job(cadence=HOURLY | {"blackout_windows": windows})
 
-    assert len((await client.post("/v2/job", blackouts(50)))["cadence"]["blackout_windows"]) == 50
-    refused = await client.ask("POST", "/v2/job", blackouts(51))
+    assert len((await client.post(UNCHECKED, blackouts(50)))["cadence"]["blackout_windows"]) == 50
+    refused = await client.ask("POST", UNCHECKED, blackouts(51))
     assert [error["pointer"] for error in refused.body["errors"]] == ["/cadence/blackout_windows"]
 
 
@@ -275,10 +276,10 @@ async def test_an_unknown_field_gets_the_existing_ones(unchanged: Api) -> None:
         (error,) = answer.body["errors"]
         return f"{error['pointer']}: {error['message']}"
 
-    body = message(await unchanged.client.ask("POST", "/v2/job", new_job() | {"jobtype": "import"}))
+    body = message(await unchanged.client.ask("POST", UNCHECKED, new_job() | {"jobtype": "import"}))
     assert body.startswith("/jobtype: unknown field; expected one of: job_type, ")
     configuration = new_job()["configuration"] | {"delimeter": ";"}
-    fields = message(await unchanged.client.ask("POST", "/v2/job", new_job(configuration=configuration)))
+    fields = message(await unchanged.client.ask("POST", UNCHECKED, new_job(configuration=configuration)))
     assert fields.startswith("/configuration/delimeter: unknown field; expected one of: delimiter, ")
     query = message(await unchanged.client.ask("GET", "/v2/job?state=Failed"))
     assert query.startswith("?state: unknown field; expected one of: status, ")

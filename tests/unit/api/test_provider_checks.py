@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from app.api.jobs import checks
 from app.api.services.admission import MAX_PROBES
 from app.api.system import providers
 from connectors.contract import Connector, JobType
@@ -27,7 +28,7 @@ def released(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
 
     job_type = JobType("import", "import", "", "", AnyConfig, check, reading())
     monkeypatch.setattr(providers, "connector", lambda _: Connector("hanging", "", "", "", (job_type,)))
-    monkeypatch.setattr(providers, "CHECK_TIMEOUT_SECONDS", 0.05)
+    monkeypatch.setattr(checks, "CHECK_TIMEOUT_SECONDS", 0.05)
     yield released
     released.set()
 

@@ -11,7 +11,7 @@ from app.api.definitions.upload_search import unknown_uploads
 from app.kafka.clients import Cluster
 from app.rebuild.progress import RebuildProgress
 from schemas.definitions import REBUILD, ReportRebuilt
-from tests.integration.api.rig import Client, new_job
+from tests.integration.api.rig import UNCHECKED, Client, new_job
 from tests.unit.api.conftest import PARTITIONS, Api, Control, WallClock, until_status
 from tests.unit.api.test_definitions import draft, mapping, path
 
@@ -199,6 +199,6 @@ async def test_invalid_rebuild_rules_are_reported_by_field(client: Client) -> No
 
 
 async def test_every_job_without_messages_is_reported(client: Client) -> None:
-    job = await client.post("/v2/job?run_job=false", new_job())
+    job = await client.post(f"{UNCHECKED}&run_job=false", new_job())
     refused = await client.ask("POST", "/v2/rebuild", {"exclude_jobs": [job["id"], "none"]})
     assert [error["code"] for error in refused.body["errors"]] == ["no_messages", "no_such_job"]

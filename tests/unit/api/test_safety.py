@@ -14,7 +14,7 @@ from app.auth import form_token
 from app.kafka.memory.cluster import MemoryCluster
 from app.store.tables import lane_switches
 from tests.event_stream import following
-from tests.integration.api.rig import Client, as_caller, new_job
+from tests.integration.api.rig import UNCHECKED, Client, as_caller, new_job
 from tests.unit.api.conftest import Api, WallClock, commands, serving, until_connected
 from tests.unit.api.test_definitions import mapping
 
@@ -31,7 +31,7 @@ REQUESTS = (  # with the least role that may send them
     ("POST", "/v2/job/{id}/pause", None, "operator"),
     ("POST", "/v2/job/{id}/resume", None, "operator"),
     ("GET", "/v2/dead-letters", None, "operator"),
-    ("POST", "/v2/job", new_job(), "editor"),
+    ("POST", UNCHECKED, new_job(), "editor"),
     ("PATCH", "/v2/job/{id}", {"name": "edited"}, "editor"),
     ("PUT", "/v2/provider/file/import/validate", {"configuration": {}}, "editor"),
     ("PUT", "/v2/definition/mapping:a/draft", mapping(), "editor"),
@@ -289,7 +289,7 @@ async def test_every_response_forbids_foreign_scripts(unchanged: Api) -> None:
 )
 @pytest.mark.asyncio(loop_scope="session")
 async def test_a_hostile_body_is_a_problem(unchanged: Api, raw: bytes, kind: str, status: int, code: str) -> None:
-    answer = await unchanged.client.ask("POST", "/v2/job", raw=raw, Content_Type=kind)
+    answer = await unchanged.client.ask("POST", UNCHECKED, raw=raw, Content_Type=kind)
     assert (answer.status, answer.body["code"]) == (status, code)
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert answer.body["request_id"] == answer.headers["X-Request-ID"]
@@ -297,7 +297,7 @@ async def test_a_hostile_body_is_a_problem(unchanged: Api, raw: bytes, kind: str
 
 @pytest.mark.asyncio(loop_scope="session")
 async def test_a_compressed_body_is_not_supported(unchanged: Api) -> None:
-    answer = await unchanged.client.ask("POST", "/v2/job", new_job(), Content_Encoding="gzip")
+    answer = await unchanged.client.ask("POST", UNCHECKED, new_job(), Content_Encoding="gzip")
     assert (answer.status, answer.body["code"]) == (415, "packed_body")
 
 

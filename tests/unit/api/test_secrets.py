@@ -5,7 +5,7 @@ import pytest
 from app.kafka.memory.cluster import MemoryCluster
 from schemas.topics import TOPICS
 from tests.canary import CANARY, QUOTED, found_in
-from tests.integration.api.rig import MERGE_PATCH, Client, new_job
+from tests.integration.api.rig import MERGE_PATCH, UNCHECKED, Client, new_job
 from tests.integration.support.service import TOKEN
 from tests.unit.api.conftest import PARTITIONS, Api
 
@@ -40,15 +40,17 @@ async def test_a_secret_of_a_source_is_found_nowhere(
     shown = []
     checked = await client.ask("PUT", "/v2/provider/file/import/validate", {"configuration": configuration})
     created = await client.ask(
-        "POST", "/v2/job?run_job=false", new_job(configuration=configuration), Idempotency_Key="once"
+        "POST", f"{UNCHECKED}&run_job=false", new_job(configuration=configuration), Idempotency_Key="once"
     )
     job = created.data
     for patch in ({"configuration": {"source": f"{source}x"}}, {"configuration": {"stream": "crm"}}, {"name": source}):
-        edited = await client.ask("PATCH", f"/v2/job/{job['id']}", patch, If_Match="*", Content_Type=MERGE_PATCH)
+        edited = await client.ask(
+            "PATCH", f"/v2/job/{job['id']}?validate=false", patch, If_Match="*", Content_Type=MERGE_PATCH
+        )
         shown.append(edited)
     conflict = await client.patch(job, {"configuration": {"source": source}}, revision=1)
     assert conflict.status == 412
-    shown += [checked, created, conflict, await client.ask("POST", f"/v2/job/{job['id']}/revert/1")]
+    shown += [checked, created, conflict, await client.ask("POST", f"/v2/job/{job['id']}/revert/1?validate=false")]
     paths = ("", "/history", "/configurations", "/logs", "?as_of=2026-05-04T12:00:00Z")
     read = [await answers(client, f"/v2/job/{job['id']}{path}") for path in paths]
     read += [await answers(client, path) for path in ("/v2/job", "/v2/job/logs", "/metrics", "/readyz")]
@@ -64,19 +66,19 @@ async def test_a_secret_of_a_source_is_found_nowhere(
 @pytest.mark.parametrize("field", ["name", "description"])
 async def test_a_text_that_is_not_encrypted_refuses_credentials(client: Client, field: str) -> None:
     for text in ("see https://user:pw@host/ for more", "https://host/people.csv?sv=1&sig=abc"):
-        refused = await client.ask("POST", "/v2/job", new_job() | {field: text})
+        refused = await client.ask("POST", UNCHECKED, new_job() | {field: text})
         assert (refused.status, refused.body["errors"][0]["pointer"]) == (422, f"/{field}")
     accepted = new_job() | {field: "see https://wiki.example.com/page?id=7"}
-    assert (await client.ask("POST", "/v2/job", accepted)).status == 201
+    assert (await client.ask("POST", UNCHECKED, accepted)).status == 201
 
 
 async def test_ids_of_idempotent_requests_allow_no_guess_at_a_secret(client: Client, cluster: MemoryCluster) -> None:
     """A plain digest of the body would: its other parts and the key of the digest are known."""
     del cluster
     job = new_job(configuration={"source": SOURCES[0], "stream": "people"})
-    first = await client.ask("POST", "/v2/job?run_job=false", job, Idempotency_Key="once")
-    again = await client.ask("POST", "/v2/job?run_job=false", job, Idempotency_Key="once")
+    first = await client.ask("POST", f"{UNCHECKED}&run_job=false", job, Idempotency_Key="once")
+    again = await client.ask("POST", f"{UNCHECKED}&run_job=false", job, Idempotency_Key="once")
     assert again.data["id"] == first.data["id"]
     other = job | {"configuration": {"source": SOURCES[0].replace("user", "other"), "stream": "people"}}
-    refused = await client.ask("POST", "/v2/job?run_job=false", other, Idempotency_Key="once")
+    refused = await client.ask("POST", f"{UNCHECKED}&run_job=false", other, Idempotency_Key="once")
     assert refused.body["code"] == "idempotency_key_reused"

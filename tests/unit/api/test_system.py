@@ -15,7 +15,7 @@ from app.api.server import ALL
 from app.kafka.memory.cluster import MemoryCluster
 from app.store.tables import tables_of
 from schemas.wire.catalog import versions
-from tests.integration.api.rig import Client, as_caller, new_job
+from tests.integration.api.rig import UNCHECKED, Client, as_caller, new_job
 from tests.unit.api.conftest import Api, WallClock, serving
 
 CREATED = "jobs.events-entrepot.jobs.events.JobCreated"
@@ -190,7 +190,7 @@ async def test_readiness_names_what_is_missing(
 
 
 async def test_metrics_count_jobs_requests_and_commands(client: Client) -> None:
-    await client.post("/v2/job", new_job())
+    await client.post(UNCHECKED, new_job())
     await client.draft()
     async with as_caller(client.url, None) as scraper:
         text = (await scraper.ask("GET", "/metrics")).body.decode()

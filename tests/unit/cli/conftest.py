@@ -18,7 +18,7 @@ from schemas.coded import Params
 from schemas.commands import Counts, JobCommand, ReportError, ReportProgress, ReportRateLimit
 from schemas.messages import MessageRejected
 from schemas.topics import JOBS_COMMANDS, MESSAGES_REJECTED
-from tests.integration.api.rig import Client
+from tests.integration.api.rig import UNCHECKED, Client
 from tests.integration.support.service import TOKEN
 from tests.unit.api.conftest import (
     PARTITIONS,
@@ -51,7 +51,7 @@ class CommandLine:
         """Create a job without the checks of the command."""
         configuration = {"source": "people.csv", "stream": "people"}
         body = {"name": name, "provider": "file", "job_type": "import", "configuration": configuration} | facts
-        job: dict[str, Any] = await self.client.post("/v2/job", body)
+        job: dict[str, Any] = await self.client.post(UNCHECKED, body)
         return job
 
 
