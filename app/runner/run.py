@@ -20,7 +20,7 @@ from app.records.encoding import encoded
 from app.records.envelopes import stamp
 from app.records.message_batches import MAX_RECORD_PAYLOAD_BYTES, Origin, message_records, reject_records
 from app.records.partitioning import partition_of
-from app.runner.reports import progress_report
+from app.runner.reports import counts_of, progress_report
 from app.runner.secrets import ConnectorFailure, VaultUnavailable, open_configuration, redacted_batch
 from app.runner.slots import Slots, Turn, TurnOver
 from app.runner.source_reader import SourceReader
@@ -45,12 +45,13 @@ from projections.jobs.decide import handle
 from projections.jobs.recorder import MAX_TEXT_CHARACTERS
 from projections.jobs.state import Job
 from schemas.coded import caused_by, clean_text, fit_params, truncate
-from schemas.commands import NO_COUNTS, JobCommand, ReportError, ReportProgress, ReportRateLimit
+from schemas.commands import NO_COUNTS, ReportError, ReportProgress, ReportRateLimit
 from schemas.events import CommandRefused
 from schemas.json_values import json_pointer
 from schemas.messages import BadBatchError, check_batch
 from schemas.topics import JOBS_COMMANDS, LANES
 
+Report = ReportProgress | ReportError | ReportRateLimit
 Submit = Callable[[Sequence[ProducerRecord]], Awaitable[None]]  # returns once the records are committed
 
 _log = logging.getLogger(__name__)
@@ -85,19 +86,37 @@ class Run:
         self._submit = submit
         self._partition = partition_of(job.job_id, context.partitions)
         self._read = read
+        self._counts = NO_COUNTS
         self._redactor = Redactor({}, {})
         self._reader: SourceReader | None = None
         self.turn = Turn(context.slots[job.kind], evict=self._evict)
 
-    async def drive(self) -> JobCommand:
+    @property
+    def _names(self) -> tuple[str, int, str, str]:
+        return self.job.job_id, self.job.run, self.job.provider, self.job.job_type
+
+    async def drive(self) -> Report:
         """Read to the end, and report and return the outcome.
 
         Only writer errors, the end of the turn (`TurnOver`) and cancellation escape.
         """
+        started = self._context.monotonic()
+        outcome = "cancelled"
+        _log.info("run started: job=%s run=%d type=%s/%s", *self._names)
         try:
-            return await self._report_outcome()
+            last = await self._report_outcome()
+        except TurnOver:
+            outcome = "interrupted, since other runs wait for its slot"
+            raise
+        else:
+            outcome = "ended" if isinstance(last, ReportProgress) else f"failed with {last.code}"
+            return last
         finally:
             self.turn.end()
+            counts, seconds = self._counts, self._context.monotonic() - started
+            numbers = (counts.read, counts.accepted, counts.rejected, seconds)
+            text = "run %s: job=%s run=%d type=%s/%s read=%d accepted=%d rejected=%d seconds=%.1f"
+            _log.info(text, outcome, *self._names, *numbers)
 
     def supervise(self) -> None:
         """Lend the slot while the source is slow, and give up on one that is too slow. Call it once a tick."""
@@ -110,11 +129,11 @@ class Run:
         if self._reader is not None:
             self._reader.give_up(RetryLater("too_many_slow"))
 
-    async def _report_outcome(self) -> JobCommand:
+    async def _report_outcome(self) -> Report:
         try:
             async with self._source() as reader:
                 await self._write_all(reader)
-            last: JobCommand = self._pass_done()
+            last: Report = self._pass_done()
         except (FencedError, UnknownOutcomeError, TurnOver):
             raise
         except ConnectorError as error:
@@ -168,6 +187,7 @@ class Run:
             self.report += 1
             self._cursor = orjson.dumps(batch.cursor).decode()
             await self._commit(records)
+            self._counts += counts_of(batch)
             self.turn.check()
             if not reader.is_slow:
                 await self.turn.acquire()
@@ -230,7 +250,7 @@ class Run:
             pass_done=True,
         )
 
-    def _failure(self, error: ConnectorError) -> JobCommand:
+    def _failure(self, error: ConnectorError) -> ReportError | ReportRateLimit:
         params = fit_params(self._redactor.value(error.params))
         common = {**self._stamp(), "run": self.job.run, "code": _text(error.code), "params": params}
         if isinstance(error, RateLimited):

@@ -153,3 +153,25 @@ async def test_a_writer_error_is_not_an_error_of_the_job(monkeypatch: pytest.Mon
     monkeypatch.setattr(module, "connector", twin(reading(batch())))
     with pytest.raises(UnknownOutcomeError):
         await Run(job(), run_context(partitions=4), submit).drive()
+
+
+@pytest.mark.parametrize(
+    ("items", "end"),
+    [
+        ((batch(),), "run ended: job=orders run=1 type=twin/import read=2 accepted=2 rejected=0 seconds=0.0"),
+        (
+            (batch(), RetryLater("down")),
+            "run failed with down: job=orders run=1 type=twin/import read=2 accepted=2 rejected=0 seconds=0.0",
+        ),
+        (
+            (RateLimited("slow_down", retry_after=1.0),),
+            "run failed with slow_down: job=orders run=1 type=twin/import read=0 accepted=0 rejected=0 seconds=0.0",
+        ),
+    ],
+)
+async def test_the_log_has_the_start_and_the_end_of_each_run(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, items: tuple[Any, ...], end: str
+) -> None:
+    caplog.set_level("INFO", "app.runner.run")
+    await submitted(monkeypatch, *items)
+    assert caplog.messages == ["run started: job=orders run=1 type=twin/import", end]
