@@ -26,7 +26,7 @@ from connectors.kit.read_ahead import read_ahead
 from connectors.text.config import TextConfig
 from connectors.text.cursor import cursor_problems, parse_cursor
 from connectors.text.formats.append_fields import append_fields
-from connectors.text.importer import Source, read_text
+from connectors.text.importer import Source, read_text, sample_problems
 
 MAX_APPENDED_BYTES: Final = 1024
 MAX_EXPANDED_BYTES: Final = 32 * 1024 * 1024  # of one batch after appending fields
@@ -87,8 +87,13 @@ async def check(config: Config, limits: Limits) -> tuple[ConfigurationProblem, .
     return ()
 
 
-async def read_upload(config: Config, cursor: Cursor, limits: Limits, source: Source) -> AsyncGenerator[Batch, None]:
-    """Yield the records after `cursor`, reading one batch ahead. The text before it is verified and skipped."""
+async def read_upload(
+    config: Config, cursor: Cursor, limits: Limits, source: Source, *, checked: bool = False
+) -> AsyncGenerator[Batch, None]:
+    """Yield the records after `cursor`, reading one batch ahead. The text before it is verified and skipped.
+
+    With `checked`, fail before the first record if a job would not be created for such a file.
+    """
 
     async def open_source(_start: int, _validator: str | None) -> Source:
         return source
@@ -99,10 +104,19 @@ async def read_upload(config: Config, cursor: Cursor, limits: Limits, source: So
     try:
         async with aclosing(batches):
             async for batch in batches:
+                if checked and not cursor:
+                    _check_sample(config, batch)
+                checked = False
                 yield replace(batch, payload=append_fields(batch.payload, config.append)) if appended else batch
     except (FixConfiguration, RetryLater) as error:  # no retry: the body can't be read again
         code = KEY_REUSED if error.code == "source_changed" else error.code
         raise FixConfiguration(code, error.params, detail=error.detail) from error
+
+
+def _check_sample(config: Config, first: Batch) -> None:
+    """Refuse a file by its first records. One that is rejected alone says nothing about the others."""
+    for problem in sample_problems(config, first) if first.count or first.read > 1 else ():
+        raise FixConfiguration(problem.code, problem.params)
 
 
 def _bound_batches(limits: Limits, appended: bytes) -> Limits:

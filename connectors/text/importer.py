@@ -212,10 +212,11 @@ async def check_text(
         return (ConfigurationProblem(FIELD_OF.get(error.code, "/source"), error.code, error.params),)
     finally:
         await batches.aclose()
-    return _sample_problems(config, batch) if batch else ()
+    return sample_problems(config, batch) if batch else ()
 
 
-def _sample_problems(config: TextConfig, batch: Batch) -> tuple[ConfigurationProblem, ...]:
+def sample_problems(config: TextConfig, batch: Batch) -> tuple[ConfigurationProblem, ...]:
+    """Return the problems of a configuration that its first records show."""
     columns = batch.cursor.get("fields", ())
     if len(columns) == 1 and not config.fields and (candidates := [sign for sign in ";\t|," if sign in columns[0]]):
         return (ConfigurationProblem("/delimiter", "one_column", {"delimiter": candidates[0]}),)

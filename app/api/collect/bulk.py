@@ -22,6 +22,7 @@ from app.api.collect.requests import (
 )
 from app.api.collect.upload_counts import UploadCounts
 from app.api.collect.uploads import Upload, UploadContext, UploadStoppedError
+from app.api.context import Services
 from app.api.http.problems import ApiProblem, key_reused
 from app.api.http.request_body import RequestSource
 from app.api.jobs.commands import job_envelope, send_events
@@ -31,7 +32,8 @@ from app.api.routing.routes import CONTENT_ENCODING, IDEMPOTENCY_KEY, RequestCon
 from app.kafka.transactions import FencedError, GroupCommit, UnknownOutcomeError
 from app.records.commands import NewerRulesError
 from app.sentences.sentence import sentence
-from connectors.contract import ConnectorError
+from app.store.models import JobFilter, Sort
+from connectors.contract import ConnectorError, Cursor
 from connectors.providers.collect import KEY_REUSED, PROVIDER, Config, read_upload
 from connectors.text.config import FORMAT_TYPES
 from projections.jobs.evolve import evolve
@@ -42,6 +44,8 @@ from schemas.events import JobCreated
 from schemas.json_values import canonical_json
 
 TRANSACTIONS: Final = "entrepot.collect"
+MAX_COMPARED_UPLOADS: Final = 100
+NEWEST_FIRST: Final = Sort("created", "descending")
 RETRY: Final = "repeat the request with the same Idempotency-Key"
 
 
@@ -75,7 +79,7 @@ async def collect_bulk(call: RequestContext[BulkQuery, None]) -> web.Response:
                     job = await _resume(call, job_id)
                 if isinstance(job.phase, Completed):
                     return await _replay(call, job, source)
-                return await _import(call, Upload(job, source), writer)
+                return await _import(call, Upload(job, source, call.query.validate_), writer)
         except FencedError as error:
             detail = "another request with this Idempotency-Key has resumed the upload"
             raise ApiProblem(409, "upload_taken_over", detail, more={"upload_id": job_id}) from error
@@ -97,11 +101,12 @@ async def _dry_run(call: RequestContext[BulkQuery, None], config: Config, source
     """Validate and count the records without storing them."""
     counts = UploadCounts()
     try:
-        async for batch in read_upload(config, {}, call.api.limits, source):
+        async for batch in read_upload(config, {}, call.api.limits, source, checked=call.query.validate_):
             counts.add(batch)
     except ConnectorError as error:
         raise _refused(error.code, error.params, None, counts.accepted) from error
     view = collected_view(None, counts.accepted, counts.rejected, 0, counts.first)
+    view = view.model_copy(update={"columns": counts.columns})
     return respond(call, view, message="dry run")
 
 
@@ -175,7 +180,8 @@ async def _replay(call: RequestContext[BulkQuery, None], job: Job, source: Reque
     except ConnectorError as error:
         raise _refused(error.code, error.params, job.job_id, 0) from error
     totals = job.total_counts
-    view = _view(job, totals.accepted, totals.rejected, totals.accepted, UploadCounts())
+    counts = UploadCounts(cursor=orjson.loads(job.cursor))
+    view = _view(job, totals.accepted, totals.rejected, totals.accepted, counts)
     return respond_replayed(call, view)
 
 
@@ -190,12 +196,34 @@ async def _import(call: RequestContext[BulkQuery, None], upload: Upload, writer:
     accepted, rejected = before.accepted + counts.accepted, before.rejected + counts.rejected
     if isinstance(last, ReportError):
         raise _refused(last.code, last.params, job.job_id, accepted)
-    return respond(call, _view(job, accepted, rejected, before.accepted, counts), message="success")
+    duplicate_of = await _duplicate_of(api, job, counts.cursor or orjson.loads(job.cursor))
+    view = _view(job, accepted, rejected, before.accepted, counts).model_copy(update={"duplicate_of": duplicate_of})
+    message = f"success; upload {duplicate_of} has brought the same file before" if duplicate_of else "success"
+    return respond(call, view, message=message)
+
+
+async def _duplicate_of(api: Services, job: Job, cursor: Cursor) -> str | None:
+    """Return the newest other upload of the same name, content and stream that is not undone; None without one."""
+    same_name = JobFilter(statuses=("Completed",), uploads=True, reference=job.name)
+    excluded = api.rules.rules.scope.excluded
+    for other in (await api.store.jobs.page(same_name, NEWEST_FIRST, MAX_COMPARED_UPLOADS)).items:
+        if other.job_id in excluded or other.job_id == job.job_id or not other.total_counts.accepted:
+            continue
+        if _file_of(other, orjson.loads(other.cursor)) == _file_of(job, cursor):
+            return other.job_id
+    return None
+
+
+def _file_of(job: Job, cursor: Cursor) -> tuple[object, ...]:
+    """Return what is equal for the same file in the same stream."""
+    content = tuple(cursor.get(name) for name in ("byte", "head", "tail", "checksum"))
+    return (job.name, orjson.loads(job.configuration)["stream"], *content)
 
 
 def _view(job: Job, accepted: int, rejected: int, duplicate: int, counts: UploadCounts) -> CollectedView:
     view = collected_view(job.job_id, accepted, rejected, duplicate, counts.first)
-    return view.model_copy(update={"dead_letters": dead_letters_path(job.job_id, job.created_at) if rejected else None})
+    letters = dead_letters_path(job.job_id, job.created_at) if rejected else None
+    return view.model_copy(update={"dead_letters": letters, "columns": counts.columns})
 
 
 def _stopped(job_id: str, status: str) -> ApiProblem:

@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError
 from app.api.collect.requests import FORMATS, CollectQuery
 from app.api.http.problems import ApiProblem, FieldError, field_errors, invalid
 from app.api.http.request_body import content_encoding
+from app.api.jobs.checks import ValidateQuery
 from app.api.routing.routes import Query
 from connectors.providers.collect import Config
 from connectors.text.compression import SUFFIXES, Compression
@@ -80,7 +81,7 @@ class FileOptions(Query):
     ] = None
 
 
-class BulkQuery(FileOptions, CollectQuery):
+class BulkQuery(FileOptions, CollectQuery, ValidateQuery):
     """Options of a file upload."""
 
 

@@ -107,6 +107,10 @@ class CollectedView(BaseModel):
     dryrun: bool
     dead_letters: str | None = Field(description="path of the list of dead letters")
     first_rejects: list[RejectedView] = Field(description="the first ten of this request")
+    columns: list[str] | None = Field(default=None, description="the columns of a CSV file")
+    duplicate_of: str | None = Field(
+        default=None, description="an earlier upload of the same file to the stream, whose messages count, too"
+    )
 
 
 def collected_view(

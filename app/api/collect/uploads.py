@@ -60,6 +60,7 @@ class Upload:
 
     job: Job
     source: Source
+    checked: bool = True  # refuse a file that a job would not be created for
     counts: UploadCounts = field(default_factory=UploadCounts)
 
     async def drive(self, context: UploadContext, writer: GroupCommit) -> JobCommand:
@@ -91,7 +92,7 @@ class Upload:
 
     async def _read(self, config: Any, cursor: Cursor, limits: Limits) -> AsyncIterator[Batch]:
         heartbeat = _heartbeat(config, cursor, self.source.name)
-        async with aclosing(read_upload(config, cursor, limits, self.source)) as batches:
+        async with aclosing(read_upload(config, cursor, limits, self.source, checked=self.checked)) as batches:
             pending = asyncio.ensure_future(anext(batches, None))
             try:
                 while True:

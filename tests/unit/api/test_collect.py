@@ -363,6 +363,46 @@ async def test_a_completed_upload_is_replayed(collect: Collect) -> None:
     assert len(collect.stored("backfill")) == 2
 
 
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (b"id;name\n1;Ann\n2;Bob\n", "one_column"),
+        (b"id|name\n1|Ann\n", "one_column"),
+        (b"id,name\n1\n2\n", "all_records_rejected"),
+    ],
+)
+@pytest.mark.parametrize("dry_run", ["", "&dryrun=true"])
+async def test_an_upload_is_refused_like_the_creation_of_a_job(
+    collect: Collect, body: bytes, code: str, dry_run: str
+) -> None:
+    refused = await collect.bulk(body, f"?filename=people.csv{dry_run}")
+    assert (refused.status, refused.body["code"]) == (400, code)
+    assert collect.stored("backfill") == []
+    assert (await collect.bulk(body, f"?validate=false{dry_run}")).status == 200
+
+
+async def test_an_upload_shows_its_columns(collect: Collect) -> None:
+    assert (await collect.bulk(b"id,full name\n1,Ann\n")).data["columns"] == ["id", "full name"]
+    assert (await collect.bulk(b"id,name\n1,Ann\n", "?dryrun=true")).data["columns"] == ["id", "name"]
+    lines = await collect.bulk(b'{"id":1}\n', Content_Type="application/x-ndjson")
+    assert lines.data["columns"] is None
+
+
+async def test_a_duplicate_upload_warns(collect: Collect) -> None:
+    people = "?filename=people.csv"
+    first = (await collect.bulk(b"id,name\n1,Ann\n", people)).data
+    assert first["duplicate_of"] is None
+    for body, query in (
+        (b"id,name\n1,Eve\n", people),
+        (b"id,name\n1,Ann\n", "?filename=others.csv"),
+        (b"id,name\n1,Ann\n", ""),
+    ):
+        assert (await collect.bulk(body, query)).data["duplicate_of"] is None, (body, query)
+    again = await collect.bulk(b"id,name\n1,Ann\n", people)
+    assert again.data["duplicate_of"] == first["upload_id"]
+    assert first["upload_id"] in again.body["message"]
+
+
 async def test_an_upload_does_not_wait_for_control(collect: Collect, control: Control) -> None:
     control.deciding.clear()
     done = await collect.bulk(CSV, Idempotency_Key="file", Prefer="wait=0")
@@ -542,7 +582,7 @@ async def test_dead_letters_are_listed_by_upload_and_stream(collect: Collect, cl
 
 async def test_dead_letters_are_paged_over_all_partitions(collect: Collect) -> None:
     for _ in range(6):
-        await collect.bulk(b"id,name\n1\n2\n3\n")
+        await collect.bulk(b"id,name\n1\n2\n3\n", "?validate=false")
     listed, path = [], "/v2/dead-letters?limit=4"
     while path:
         page = await collect.client.ask("GET", path)
