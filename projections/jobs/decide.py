@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Final, assert_never
 
 from projections.decider import RefusedError, is_handled
-from projections.jobs.cadence import blackout_until, next_blackout, next_slot, next_start
+from projections.jobs.cadence import blackout_until, is_frequent, next_blackout, next_slot, next_start, poll_interval
 from projections.jobs.command_checks import check_command, check_settings
 from projections.jobs.recorder import MAX_TEXT_CHARACTERS, EventRecorder, JobRefusedError
 from projections.jobs.retry import INCURABLE, GiveUp, Retry, Streak, after_error, after_rate_limit, clamp_retry_after
@@ -265,7 +265,10 @@ def _error(recorder: EventRecorder, report: ReportError) -> None:
         recorder.record(JobFailed, reason="incurable", **cause, first_error_at=streak.since)
         return
     retry_after = clamp_retry_after(report.retry_after_seconds)
-    outcome = after_error(job.retry, streak, recorder.at, recorder.seed, retry_after)
+    policy = job.retry
+    if outlasts and is_frequent(job.cadence):
+        policy = replace(policy, base_seconds=int(poll_interval(job.cadence).total_seconds()))
+    outcome = after_error(policy, streak, recorder.at, recorder.seed, retry_after)
     if outlasts:
         outcome = _within_schedule(recorder, outcome)
     if isinstance(outcome, GiveUp):

@@ -167,12 +167,14 @@ class Model:
         left = slot - self.now if slot else timedelta(minutes=30)
         if self.failing >= TEN_HOURS:
             return left, left
-        shortest, longest = self.backoff_range(retry_after)
+        shortest, longest = self.backoff_range(retry_after, base=timedelta(minutes=1) if slot else timedelta(seconds=7))
         return (min(shortest, left), min(longest, left)) if slot else (shortest, longest)
 
-    def backoff_range(self, retry_after: float | None) -> tuple[timedelta, timedelta]:
+    def backoff_range(
+        self, retry_after: float | None, base: timedelta = timedelta(minutes=1)
+    ) -> tuple[timedelta, timedelta]:
         """The bounds of the delay: 1 s to 1, 2, 4 … 30 min, or the retry-after; never past the ten hours."""
-        ceiling = timedelta(minutes=min(30, 2 ** min(self.errors - 1, 9)))
+        ceiling = min(timedelta(minutes=30), base * 2 ** min(self.errors - 1, 9))
         left = TEN_HOURS - self.failing
         shortest = longest = timedelta(seconds=max(1.0, retry_after)) if retry_after is not None else None
         if shortest is None or longest is None:

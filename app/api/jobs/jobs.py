@@ -150,7 +150,7 @@ async def create_job(call: RequestContext[CreateQuery, CreateBody]) -> web.Respo
     existing = await call.api.store.jobs.get(command.job_id)
     if existing is not None:
         return await _repeated(call, command, existing)
-    await _check_name(call)
+    await _check_name(call, command.job_id)
     job_type = find_job_type(command.provider, command.job_type)
     await check_with_provider(call, command.provider, job_type, call.body.configuration)
     try:
@@ -163,7 +163,7 @@ async def create_job(call: RequestContext[CreateQuery, CreateBody]) -> web.Respo
     return job_response(call, command.job_id, job, message, 201)
 
 
-async def _check_name(call: RequestContext[CreateQuery, CreateBody]) -> None:
+async def _check_name(call: RequestContext[CreateQuery, CreateBody], job_id: str) -> None:
     """Make sure that no other job has the name, unless the request allows it. Uploads and archived jobs don't count.
 
     Raises:
@@ -174,7 +174,7 @@ async def _check_name(call: RequestContext[CreateQuery, CreateBody]) -> None:
         return
     name = call.body.name
     jobs = await call.api.store.jobs.page(JobFilter(reference=name, uploads=False), limit=MAX_PAGE)
-    if job := next((job for job in jobs.items if job.name == name), None):
+    if job := next((job for job in jobs.items if job.name == name and job.job_id != job_id), None):
         detail = f"job {job.job_id} has this name: edit it, or create another one with allow_duplicate_name=true"
         raise ApiProblem(409, "name_exists", detail, more={"job_id": job.job_id})
 

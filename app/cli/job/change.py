@@ -43,6 +43,7 @@ RUN_NOW: Final = click.option("--run-now", is_flag=True, help="Run now, not at t
 @with_policy_options
 @click.option("--draft", is_flag=True, help="Create it paused and skip validation; `resume` starts it.")
 @RUN_NOW
+@click.option("--allow-duplicate-name", is_flag=True, help="Create it also if another job has the same name.")
 @click.option("--idempotency-key", metavar="KEY", help="A repeated request with this key returns the same job.")
 @with_wait_options
 @FIELDS
@@ -60,6 +61,7 @@ async def job_create(
     policies: dict[str, Any],
     draft: bool,
     run_now: bool,
+    allow_duplicate_name: bool,
     wait: Wait | None,
 ) -> int:
     """Create a job and start it. FIELDS set its configuration: key=text or key:=json.
@@ -81,8 +83,12 @@ async def job_create(
     if not draft:
         await _validate(session, body)
     key = idempotency_key or str(uuid4())  # a retried request creates one job
-    start = {"run_job": "false"} if draft else {"run_now": "true"} if run_now else {}
-    job = await session.api.send("POST", "/v2/job", body, headers={"Idempotency-Key": key}, **start)
+    query = {"allow_duplicate_name": "true" if allow_duplicate_name else None}
+    if draft:
+        query |= {"run_job": "false", "validate": "false"}
+    elif run_now:
+        query |= {"run_now": "true"}
+    job = await session.api.send("POST", "/v2/job", body, headers={"Idempotency-Key": key}, **query)
     print_job(session, job)
     return await wait_for_job(session, job, wait) if wait else 0
 
