@@ -27,6 +27,7 @@ MAX_JSON_BYTES: Final = 10 * 1024 * 1024  # a larger document is uploaded in bul
 TYPES: Final = {"csv": "text/csv", "tsv": "text/tab-separated-values", "json": "application/json"}
 NDJSON: Final = "application/x-ndjson"
 RETRY_DELAYS_SECONDS: Final = (1.0, 2.0, 4.0, 8.0)
+MAX_SHOWN_COLUMNS: Final = 30
 COLUMNS: Final = (
     Column("file", lambda row: row["file"], shrinks=True),
     Column("messages", lambda row: row["message_count"], right=True),
@@ -131,11 +132,23 @@ async def collect(
         key = _key(idempotency_key, upload, alone=len(uploads) == 1)
         result = await _sent(session, stream, upload, query | name, key)
         rows.append({"file": upload.name, **result})
+        _print_file(rows[-1])
         _print_rejects(rows[-1])
     for row in rows if wait and not dry_run else ():
         await wait_ingested(session, row["upload_id"], lane, time_limit)
     show(rows, session.output, COLUMNS)
     return TOO_MANY_REJECTED if any(max_rejected.is_exceeded(*_counts(row)) for row in rows) else 0
+
+
+def _print_file(row: Mapping[str, Any]) -> None:
+    """Print the columns of a file, and a warning if it was uploaded before."""
+    if columns := row["columns"]:
+        more = ", …" if len(columns) > MAX_SHOWN_COLUMNS else ""
+        shown = ", ".join(columns[:MAX_SHOWN_COLUMNS])
+        click.echo(escaped(f"{row['file']}: {len(columns):,} columns: {shown}{more}"), err=True)
+    if duplicate := row["duplicate_of"]:
+        text = f"Warning: {row['file']}: the same file was uploaded before, as {duplicate}, and counts twice"
+        click.echo(escaped(f"{text}; to take one back: entrepot job undo {duplicate}"), err=True)
 
 
 def _print_rejects(row: Mapping[str, Any]) -> None:

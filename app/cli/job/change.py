@@ -84,10 +84,7 @@ async def job_create(
         await _validate(session, body)
     key = idempotency_key or str(uuid4())  # a retried request creates one job
     query = {"allow_duplicate_name": "true" if allow_duplicate_name else None}
-    if draft:
-        query |= {"run_job": "false", "validate": "false"}
-    elif run_now:
-        query |= {"run_now": "true"}
+    query |= {"run_job": "false", "validate": "false"} if draft else {"run_now": "true" if run_now else None}
     job = await session.api.send("POST", "/v2/job", body, headers={"Idempotency-Key": key}, **query)
     print_job(session, job)
     return await wait_for_job(session, job, wait) if wait else 0
