@@ -92,12 +92,17 @@ def print_exception(kind: type[BaseException], error: BaseException, trace: Trac
     click.echo(escaped_lines(redact_text("".join(traceback.format_exception(kind, error, trace)))), nl=False, err=True)
 
 
+def escape_unencodable() -> None:
+    """Escape characters that the locale lacks. A fork whose output became a pipe can't change a stream any more."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors != "backslashreplace":  # it may be closed
+            stream.reconfigure(errors="backslashreplace")
+
+
 def main() -> None:
     """Run the command line and exit with its code. Files of this process and of its children are private."""
     os.umask(0o077)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # it may be closed
-            stream.reconfigure(errors="backslashreplace")  # for a locale that lacks a character
+    escape_unencodable()
     sys.excepthook = print_exception
     if logging.lastResort is not None:
         logging.lastResort.setFormatter(ConsoleFormatter())
