@@ -153,11 +153,11 @@ def test_the_life_of_a_job_from_create_to_restore(running: Up) -> None:
     )
     job = running.json("job", "show", "Contacts")
     assert running.json("job", "show", job["id"][:8])["id"] == job["id"]
-    assert running.run("job", "edit", "Contacts", "--description", "People", "timestamp_field=email").returncode == 0
+    assert running.run("job", "edit", "Contacts", "--description", "People", "time_zone=Europe/Vienna").returncode == 0
     assert [revision["version"] for revision in running.json("job", "history", "Contacts")] == [2, 1]
-    assert "+  timestamp_field: email" in running.run("job", "diff", "Contacts").stdout.splitlines()
+    assert "+  time_zone: Europe/Vienna" in running.run("job", "diff", "Contacts").stdout.splitlines()
     assert running.run("job", "revert", "Contacts", "1").returncode == 0
-    assert "timestamp_field" not in running.json("job", "show", "Contacts")["configuration"]
+    assert "time_zone" not in running.json("job", "show", "Contacts")["configuration"]
     nightly = running.run("job", "edit", "Contacts", "--cadence", "0 3 * * *")
     assert nightly.stdout.splitlines()[-1].endswith("its schedule starts with its next run: use `run`")
     refused = running.run("job", "resume", "Contacts")

@@ -64,11 +64,10 @@ async def until(client: Client, path: str, holds: Callable[[Any], bool]) -> Any:
 async def entrepot(collect_api: CollectApi, *arguments: str) -> tuple[int, str]:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "app.cli.main", *arguments, "--url", collect_api.client.url, "--token", TOKEN,
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
-    output, _ = await process.communicate()
-    output = output.removeprefix(f"Entrepot at {collect_api.client.url}\n".encode())
-    return process.returncode or 0, output.decode()
+    output, errors = await process.communicate()
+    return process.returncode or 0, (output or errors).decode()
 
 
 async def followed(collect_api: CollectApi, topic: str, rules_offset: int) -> None:
