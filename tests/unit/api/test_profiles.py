@@ -172,7 +172,10 @@ async def test_placeholders_link_nobody(client: Client) -> None:
 
 @pytest.mark.usefixtures("plane", "rules")
 async def test_an_identity_that_links_many_others_is_a_finding(client: Client) -> None:
-    assert await client.get("/v2/finding") == []
+    async with asyncio.timeout(30):
+        while (first := await client.ask("GET", "/v2/finding")).status == 503:  # until the partitions have owners
+            await asyncio.sleep(0.02)
+    assert first.data == []
     shared = "info@shop.example"
     await send(client, *({"email": shared, "cookie": f"c{number}"} for number in range(50)))
     await profile(client, "cookie:c49", lambda item: len(item["identities"]) == 51)
@@ -203,7 +206,7 @@ async def test_an_identity_that_links_many_others_is_a_finding(client: Client) -
 async def test_a_profile_is_found_by_every_spelling(client: Client) -> None:
     await send(client, {"email": "Zoe\u0308@Example.com\u200b", "cookie": "z1", "when": "2026-01-01T10:00:00Z"})
     spelled = "email: ZO\u00cb@EXAMPLE.com"
-    shown = await profile(client, spelled, lambda item: True)
+    shown = await profile(client, spelled, lambda item: len(item["identities"]) == 2)
     assert shown["identities"] == ["email:zo\u00eb@example.com", "cookie:z1"]
     refused = await client.ask("GET", path("email:zoe"))
     assert (refused.status, refused.body["code"]) == (404, "no_such_profile")

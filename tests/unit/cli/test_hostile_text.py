@@ -24,7 +24,7 @@ from app.sentences.escapes import escaped
 
 HOSTILE = "\x1b]0;mine\x07\x1b[31mred\r\n2026-01-01  Completed  forged\x9b2J\u202egpj\u2028"
 SHOWN = r"\x1b]0;mine\x07\x1b[31mred\r\n2026-01-01  Completed  forged\x9b2J\u202egpj\u2028"
-JOB = {"id": "j1", "name": HOSTILE, "status": "Paused", "status_label": "Paused", "reason": ""}
+JOB = {"id": "j1", "name": HOSTILE, "status": "Paused", "status_label": "Paused", "reason": "", "next_at": None}
 JOB |= {"created_at": "2026-11-03T14:03:00Z"}
 LINE = {"job_id": "j1", "at": "2026-11-03T14:03:00Z", "kind": "Created", "message": HOSTILE, "detail": HOSTILE}
 

@@ -140,17 +140,18 @@ async def test_options_of_a_wait_require_it(entrepot: CommandLine) -> None:
 
 async def test_the_exit_code_of_an_upload(entrepot: CommandLine, tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("uploads")
-    good, half, bad = (folder / name for name in ("good.ndjson", "half.ndjson", "bad.ndjson"))
+    good, half, bad = (folder / name for name in ("good.ndjson", "half.ndjson", "bad.csv"))
     good.write_text('{"a": 1}\n{"a": 2}\n')
     half.write_text('{"a": 1}\nnot JSON\n')
-    bad.write_text("not JSON\n[]\n")
+    bad.write_text("a,b\n1\n2\n")
     assert (await entrepot.run("collect", "people", str(good))).exit_code == 0
     mixed = await entrepot.run("collect", "people", str(half))
     assert mixed.exit_code == 0
     assert "1 of 2 records were rejected; to list them: entrepot job dead-letters " in mixed.stderr
-    all_bad = await entrepot.run("collect", "people", str(good), str(bad))
-    assert (all_bad.exit_code, "2 of 2 records were rejected" in all_bad.stderr) == (TOO_MANY_REJECTED, True)
-    assert "good.ndjson" in all_bad.stdout, "the results of all files are shown"
+    assert (await entrepot.run("collect", "people", str(bad))).exit_code == 5, "no record can be read"
+    limited = await entrepot.run("collect", "people", str(good), str(half), "--max-rejected", "0")
+    assert (limited.exit_code, "1 of 2 records were rejected" in limited.stderr) == (TOO_MANY_REJECTED, True)
+    assert "good.ndjson" in limited.stdout, "the results of all files are shown"
     limited = await entrepot.run("collect", "people", str(half), "--max-rejected", "0", "--dry-run")
     assert (limited.exit_code, "dead-letters" in limited.stderr) == (TOO_MANY_REJECTED, False)
 

@@ -84,7 +84,7 @@ async def test_a_stopped_role_is_not_restarted(make_restarter: Make, console: Co
     await restarter.start()
     await console.wait_for("up")
     await restarter.stop()
-    assert console.lines == ["x ERROR up"]
+    assert console.lines == ["ERROR up"]
 
 
 async def test_stopping_during_the_delay_is_immediate(make_restarter: Make, console: Console) -> None:
