@@ -42,7 +42,7 @@ class UpdateFence:
     """The end of mapped batches that exclude forgotten persons up to an earlier offset of definitions.events only.
 
     All lanes had confirmed this offset before. A later batch with an earlier one is from a replaced owner of its raw
-    partition, which nobody counts on: the present owner maps the same messages.
+    partition. It is ignored: the present owner maps the same messages.
     """
 
     forgettings_offset: int

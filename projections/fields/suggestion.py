@@ -174,7 +174,7 @@ def _candidates(draft: _Draft, fields: list[FieldFacts]) -> Iterator[_Candidate]
 
 
 def _named(facts: FieldFacts) -> int:
-    """Return the number of values that may identify somebody."""
+    """Return the number of values that are no placeholders."""
     return facts.present - facts.patterns.get(PLACEHOLDER, 0)
 
 

@@ -1,1 +1,1 @@
-"""Values of identities: their normal form, and values that identify nobody."""
+"""Values of identities: their normal form, and blocked values."""

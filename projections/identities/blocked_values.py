@@ -1,4 +1,4 @@
-"""Values that identify nobody: placeholders such as `null`, and values that many people share."""
+"""Values that are no identities: placeholders such as `null`, and values that many people share."""
 
 from collections.abc import Iterable
 from typing import Final

@@ -1,7 +1,7 @@
 """Normal forms of identity values: one spelling for each value, without guessing.
 
-`exact` keeps a value as it is, `text` removes what nobody sees, and `email` and `phone` also apply the rules of their
-kind. A normal form is its own normal form. Surrounding white space is removed before, for every format.
+`exact` keeps a value as it is, `text` removes invisible characters, and `email` and `phone` also apply the rules of
+their kind. A normal form is its own normal form. Surrounding white space is removed before, for every format.
 """
 
 import re
@@ -47,7 +47,7 @@ def email_form(text: str) -> str | None:
 def spellings(key: str) -> frozenset[str]:
     """Return an identity `kind:value` in each normal form that needs no further rules: as it is, as text, as address.
 
-    Whoever is forgotten by one of them stays so when the kind gets another format.
+    A person forgotten by one of them stays forgotten when the kind gets another format.
     """
     kind, _, value = key.partition(":")
     address = email_form(value) if "@" in value else None

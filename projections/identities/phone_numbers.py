@@ -92,7 +92,7 @@ def international_form(text: str, region: str) -> str | None:
 
 
 def _from_region(digits: str, dialing: Dialing | None) -> str | None:
-    """Return the digits with the country code, as somebody in the region means them."""
+    """Return the digits with the country code, as they are meant in the region."""
     if dialing is None:
         return None
     if digits.startswith(dialing.international):

@@ -1,4 +1,4 @@
-"""The rules for the values of one identity kind: their normal form, and those that identify nobody."""
+"""The rules for the values of one identity kind: their normal form, and blocked values."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple

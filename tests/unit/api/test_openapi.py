@@ -102,7 +102,7 @@ async def test_generated_requests_conform_to_the_document(client: Client, tmp_pa
     phases = ("--phases=examples,coverage,fuzzing", "--max-examples=25", "--header=Prefer: respond-async")
     shares = (
         [f"--include-path-regex={SHARE}"],
-        # 503: the admin client of /readyz has no twin, and here nobody owns profiles
+        # 503: the admin client of /readyz has no twin, and no worker owns profiles here
         [f"--exclude-path-regex={SHARE}", "--exclude-path=/readyz", "--exclude-path=/v2/finding"],
     )
     folders = [tmp_path / str(number) for number in range(len(shares))]

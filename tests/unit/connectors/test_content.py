@@ -1,4 +1,4 @@
-"""The content decides, not the name: what is no text of records is named, and JSON is told from CSV."""
+"""The content decides, not the name: files without records are refused by name, JSON is never read as CSV."""
 
 import gzip
 import io

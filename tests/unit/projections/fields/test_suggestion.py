@@ -241,8 +241,8 @@ def test_placeholders_do_not_hide_an_identity() -> None:
     assert identities(suggestion) == [("email", "email")]
     assert reason(suggestion, "/identities/0").endswith("; 50 % of its values are placeholders")
     assert types(suggestion)["note"] == "string"
-    nobody = suggested("people", 200, user_id=lambda n: ("n/a", "N/A", "null", "none")[n % 4])
-    assert identities(nobody) == []
+    placeholders = suggested("people", 200, user_id=lambda n: ("n/a", "N/A", "null", "none")[n % 4])
+    assert identities(placeholders) == []
 
 
 def test_a_field_of_different_blank_texts_is_no_identity() -> None:
