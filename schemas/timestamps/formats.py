@@ -15,7 +15,7 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from schemas.instants import EARLIEST, EPOCH, LATEST
-from schemas.timestamps.texts import LOCAL_EPOCH, iso_micros, local_micros, mail_micros
+from schemas.timestamps.texts import DAY_MICROSECONDS, LOCAL_EPOCH, iso_micros, local_micros, mail_micros
 
 ParseTimestamp = Callable[[Any], int | None]
 ReadText = Callable[[str, ZoneInfo], int]
@@ -38,7 +38,6 @@ MAX_DATE_MINUTES: Final = 210_000_000_000
 # Days of spreadsheets. Lotus 1-2-3 took 1900 for a leap year, and its successors count that day: number 60.
 DAY_ZERO: Final = datetime(1899, 12, 30)  # noqa: DTZ001 -- local time of the zone
 FALSE_LEAP_DAY: Final = 60
-DAY_MICROSECONDS: Final = 86_400_000_000
 
 _NUMBER: Final = re.compile(r"[+-]?[0-9]{1,20}(\.[0-9]{1,20})?")
 _SAMPLE: Final = datetime(2001, 2, 3, 16, 17, 18, 123_456, tzinfo=UTC)

@@ -22,8 +22,8 @@ MAIL_ZONES: Final = MappingProxyType(
 WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 FIRST_MAIL_YEAR: Final = 1900
+DAY_MICROSECONDS: Final = 86_400_000_000
 
-_DAY_MICROSECONDS: Final = 86_400_000_000
 _ISO: Final = re.compile(
     r"""(?P<year>[0-9]{4})
         (?: (?P<dash>-?)(?P<month>[0-9]{2})(?P=dash)(?P<day>[0-9]{2})
@@ -59,7 +59,7 @@ def local_micros(stamp: datetime, zone: ZoneInfo) -> int:
         since: timedelta = stamp - LOCAL_EPOCH - zone.utcoffset(stamp)  # type: ignore[operator]  # zones have one
     else:
         since = stamp - EPOCH
-    micros = since.days * _DAY_MICROSECONDS + since.seconds * 1_000_000 + since.microseconds
+    micros = since.days * DAY_MICROSECONDS + since.seconds * 1_000_000 + since.microseconds
     if EARLIEST <= micros <= LATEST:
         return micros
     raise OverflowError
