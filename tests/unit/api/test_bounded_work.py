@@ -95,10 +95,12 @@ async def test_a_preview_ends_with_the_connection_of_its_client(client: Client, 
     async with asyncio.timeout(10):
         while not any(evaluator.is_busy for evaluator in pool._evaluators):
             await asyncio.sleep(0.01)
-        evaluators = psutil.Process().children()
+        pids = {evaluator._process.pid for evaluator in pool._evaluators if evaluator._process}
+        evaluators = [process for process in psutil.Process().children() if process.pid in pids]
         preview.cancel()
         while not pool._idle:
             await asyncio.sleep(0.01)
+    assert evaluators
     assert not any(evaluator.is_running() for evaluator in evaluators), "killed, not finished"
 
 
