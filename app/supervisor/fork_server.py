@@ -40,10 +40,14 @@ class ForkServerError(NotStartedError):
 
 
 class ForkServer:
-    """The supervisor's side. `command` runs `serve`. Methods block, and are safe to call from several threads."""
+    """The supervisor's side. `command` runs `serve`. Methods block, and are safe to call from several threads.
 
-    def __init__(self, command: Sequence[str]) -> None:
+    The system shows `environment` as that of the forks (`ps e`, `/proc/PID/environ`), so it should have their settings.
+    """
+
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str] = os.environ) -> None:
         self._command = command
+        self._environment = {**environment, "SPT_NOENV": "1"}  # setproctitle would overwrite what the system shows
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
@@ -102,7 +106,9 @@ class ForkServer:
         self._control, theirs = socket.socketpair()
         with theirs:
             try:
-                self._process = subprocess.Popen(self._command, stdin=theirs.fileno(), process_group=0)  # noqa: S603  # ours
+                self._process = subprocess.Popen(  # noqa: S603  # a command of our own
+                    self._command, stdin=theirs.fileno(), process_group=0, env=self._environment
+                )
             except OSError as error:
                 self._control.close()
                 raise ForkServerError(f"{self._command[0]}: {error.strerror}") from error

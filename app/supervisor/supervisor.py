@@ -60,7 +60,7 @@ class Supervisor:
         self._settings = settings
         self._notify = notify
         self._monotonic = monotonic
-        self._forks = ForkServer(FORK_SERVER)
+        self._forks = ForkServer(FORK_SERVER, environment_of(settings))
         self._restarters: list[Restarter] = []
         self._logs: list[RoleLog] = []
         self._watching: asyncio.Task[None] | None = None

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from app.cli.client import MAX_RETRY_SECONDS, ApiClient
+from app.cli.client import MAX_RETRY_SECONDS, ApiClient, problem_text
 from app.cli.exits import UNAVAILABLE, CommandError
 
 
@@ -115,3 +115,8 @@ async def test_without_a_short_retry_after_nothing_is_repeated(retry_after: str 
         with pytest.raises(CommandError):
             await api.get("/v2/job")
     assert starting.slept == []
+
+
+def test_parameters_of_the_api_are_named_as_options() -> None:
+    problem = {"detail": "create another one with allow_duplicate_name=true", "code": "name_exists"}
+    assert problem_text(409, problem).splitlines()[0] == "create another one with --allow-duplicate-name"

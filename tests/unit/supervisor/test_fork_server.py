@@ -53,6 +53,17 @@ def server_of(process: RoleProcess) -> psutil.Process:
     return server
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+async def test_the_system_shows_the_environment_of_the_fork_server(tmp_path: Path) -> None:
+    server, log = ForkServer(SCRIPTS, {**os.environ, "SHOWN": "settings"}), RoleLog(tmp_path / "role.log", print)
+    script = "import pathlib; print(b'SHOWN=settings' in pathlib.Path('/proc/self/environ').read_bytes().split(b'\\0'))"
+    process = RoleProcess("role", server, (script,), {}, log)
+    await process.start()
+    assert "code 0: True" in await exit_of(process)
+    server.close()
+    log.close()
+
+
 async def test_a_fork_has_the_environment_of_its_request_alone(make: Make) -> None:
     process = make("import os; print(sorted(os.environ.items()))", {"NAME": "ü\udcff", "OTHER": ""})
     await process.start()
