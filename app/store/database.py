@@ -10,15 +10,39 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, MetaData, Table, event, text
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import postgresql, registry, sqlite
+from sqlalchemy.dialects.sqlite.aiosqlite import SQLiteDialect_aiosqlite
 from sqlalchemy.engine import Connection, make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.util.concurrency import in_greenlet
+from typing_extensions import override
 
 BUSY_TIMEOUT_SECONDS: Final = 60
 SCHEMA_LOCK: Final = 0x656E7472  # the advisory lock of PostgreSQL for creating, dropping and swapping tables
 WRITES: Final = "entrepot_writes"
 
 Upsert = sqlite.Insert | postgresql.Insert
+
+
+class _CancelSafeDialect(SQLiteDialect_aiosqlite):
+    """Closes the connection of a cancelled task, whose close may be cancelled as well.
+
+    SQLAlchemy would close it in a shielded task, and stop its thread when the task that waits is cancelled again: the
+    shielded one then waits for the thread for ever, and so does the end of the process for that task.
+    """
+
+    supports_statement_cache = True  # SQLAlchemy requires it of each class
+
+    @override
+    def do_terminate(self, dbapi_connection: Any) -> None:
+        """Close a connection; without a greenlet, as in the collection of garbage, only stop its thread."""
+        if in_greenlet():
+            dbapi_connection.close()
+        else:
+            dbapi_connection.terminate()
+
+
+registry.register("sqlite.cancel_safe", __name__, _CancelSafeDialect.__name__)
 
 
 class UnknownDatabaseError(ValueError):
@@ -89,6 +113,7 @@ def open_database(database_url: str) -> Database:
     url = make_url(database_url)
     # Parameters stay out of errors: they hold configurations.
     if url.drivername == "sqlite+aiosqlite":
+        url = url.set(drivername="sqlite+cancel_safe")
         engine = create_async_engine(url, hide_parameters=True, connect_args={"timeout": BUSY_TIMEOUT_SECONDS})
         event.listen(engine.sync_engine, "connect", _prepare_sqlite)
         event.listen(engine.sync_engine, "begin", _begin_sqlite)
