@@ -13,7 +13,10 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import for_code
 
 from app.kafka.clients import KafkaCluster
+from app.kafka.patches import apply_all
 from app.supervisor.broker.server import Broker
+
+apply_all()  # as roles do: tests have clients, too
 
 FreshBroker = Callable[[], Awaitable[Broker]]
 
