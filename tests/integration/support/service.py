@@ -92,9 +92,11 @@ class Service:
         return False
 
     async def kill(self, name: str) -> None:
-        """Kill a role with SIGKILL; poll while it is being restarted, because a restart sends no signal."""
+        """Kill a role with SIGKILL, and wait until its end is noticed. Poll, because a restart sends no signal."""
         async with asyncio.timeout(TIMEOUT_SECONDS):
-            while not self.signal(name, signal.SIGKILL):
+            while not (pid := self.pid(name)) or not self.signal(name, signal.SIGKILL):
+                await asyncio.sleep(0.02)
+            while self.pid(name) == pid:
                 await asyncio.sleep(0.02)
 
     async def stop_role(self, name: str, worker_id: str = "0") -> None:
