@@ -18,6 +18,7 @@ from schemas.wire.codec import encode  # noqa: E402  # as above
 from tests.avro_compatibility import problems  # noqa: E402  # as above
 from tests.golden import definition_histories, job_histories, samples  # noqa: E402  # as above
 from tests.operations_tables import PAGE, filled  # noqa: E402  # as above
+from tests.phone_plans import PLANS, phone_plans  # noqa: E402  # as above
 
 AVRO = ROOT / "schemas" / "avro"
 GOLDEN = ROOT / "tests" / "golden"
@@ -128,5 +129,6 @@ if __name__ == "__main__":
     write_schemas()
     golden_records()
     golden_histories()
+    PLANS.write_text(phone_plans(), "utf-8")
     JOB_LIFE.write_text(job_life(), "utf-8")
     PAGE.write_text(filled(PAGE.read_text("utf-8")), "utf-8")

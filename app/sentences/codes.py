@@ -122,14 +122,14 @@ RECORDS: Final = {
 
 VALUES: Final = {  # in messages and records; raised by mappings and by connectors
     "bad_email": "{target}: {value} is not an e-mail address",
-    "bad_phone": "{target}: {value} is not a complete phone number; without a country code (`+43 …`) it needs the "
-    "`region` of its identity type",
+    "bad_phone": "{target}: {value} is not a phone number",
     "bad_text": "[{target}: ]invalid text {value}: a NUL character or half of a surrogate pair",
     "bad_timestamp": "[{target}: ][`{field}`: ]invalid timestamp {value}[; expected {formats}]",
     "broken_encoding": "invalid text encoding at byte {byte}; check `encoding`",
     "duplicate_key": "the key {key} occurs twice in one object",
     "future_timestamp": "[{target}: ][`{field}`: ]the timestamp {value} is more than 24 hours in the future",
     "identity_too_long": "{target}: the identity {value} is too long; at most 512 bytes are allowed",
+    "impossible_phone": "{target}: there is no phone number {value}: its country code, area code or length is invalid",
     "inexact_number": "{target}: the number {value} can't be represented exactly; send integers of more than 64 "
     "bits, and those of more than 53 bits with a decimal point or an exponent, as text",
     "invalid_json": "invalid JSON at character {at:,}",
@@ -137,9 +137,14 @@ VALUES: Final = {  # in messages and records; raised by mappings and by connecto
     "not_an_object": "expected a JSON object, found {found}",
     "nul_byte": "a NUL byte at byte {byte}; check `encoding`",
     "out_of_range": "{target}: {value} is out of range",
+    "phone_with_extension": "{target}: {value} has an extension; map the number without it",
+    "phone_without_prefix": "{target}: {value} has neither a country code (`+43 …`) nor the prefix of national calls",
+    "phone_without_region": "{target}: {value} has no country code (`+43 …`); add it, or set the `region` of the "
+    "identity type",
     "record_too_large": "[in {source}, after record {first_row:,}: ]the record is larger than {max:,} bytes; split it, "
     "or remove it[{quoted:?}; if it should be shorter, a closing quote is missing near its start]"
     "[{unclosed:?}; if it should be shorter, a closing brace or quote is missing]",
+    "short_phone": "{target}: {value} is a local number or that of a service, not a complete phone number",
     "too_costly": "{target}: the expressions of the mapping exceed the budget of a message, at {value}; use fewer "
     "functions of long texts",
     "too_deep": "[{target}: ]nested too deep[ (over {max} levels)]",

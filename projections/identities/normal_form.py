@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Final
 from unicodedata import normalize
 
-from projections.identities.phone_numbers import international_form
+from projections.identities.phone_numbers import phone_form
 
 EXACT: Final = "exact"
 TEXT: Final = "text"
@@ -60,8 +60,13 @@ def normal_form_of(form: str, region: str) -> Callable[[str], str | None]:
         case "email":
             return email_form
         case "phone":
-            return lambda text: international_form(text_form(text), region)
+            return lambda text: phone_form(text_form(text), region).number
         case "text":
             return text_form
         case _:
             return str.strip
+
+
+def fault_of(form: str, region: str, text: str) -> str:
+    """Return the code of the fault of a text that has no normal form."""
+    return "bad_email" if form == EMAIL else phone_form(text_form(text), region).fault

@@ -1,107 +1,117 @@
-"""Phone numbers as E.164 digits: `+`, the country code and the number.
+"""Phone numbers as E.164 digits: `+`, the country code and the number, by the numbering plans of `phonenumbers`.
 
-A number without `+` needs a default region, whose prefixes are then removed. Nothing is guessed: a text that is not
-one complete number is none.
+Nothing is guessed: a text that is not one complete number is refused, with the code of its fault. The library is
+lenient, so the text is checked before it is parsed.
 """
 
 import re
-from functools import lru_cache
-from types import MappingProxyType
-from typing import Final, NamedTuple
+from functools import cache, lru_cache
+from typing import Any, Final, NamedTuple
 
-MAX_CACHED_NUMBERS: Final = 4_096
-MIN_NATIONAL_DIGITS: Final = 4  # without the country code and the prefix; shorter numbers are local or services
-MAX_PHONE_CHARACTERS: Final = 40
-ZERO: Final = "0"
-
-
-class Dialing(NamedTuple):
-    """How numbers are dialled in a region: its country code, and the prefixes of international and national calls.
-
-    Where all national numbers have as many `digits`, the `trunk` prefix may be missing. An empty one does not exist.
-    """
-
-    country_code: str
-    international: str
-    trunk: str
-    digits: int = 0
-
-
-def _regions(international: str, trunk: str, codes: str) -> dict[str, Dialing]:
-    entries = (entry.split(":") for entry in codes.split())
-    return {region: Dialing(code, international, trunk, *map(int, digits)) for region, code, *digits in entries}
-
-
-# ITU-T E.164 (list of country codes) and "Dialling procedures" (international and national prefixes).
-REGIONS: Final = MappingProxyType(
-    _regions(
-        "00",
-        ZERO,
-        "AE:971 AL:355 AM:374 AR:54 AT:43 BA:387 BD:880 BE:32 BG:359 BO:591 CD:243 CH:41 CN:86:11 DE:49 DZ:213 EC:593 "
-        "EG:20 ET:251 FI:358 FR:33:9 GB:44 GE:995 GH:233 HR:385 IE:353 IL:972 IN:91:10 IQ:964 IR:98 JO:962 KE:254 "
-        "KG:996 KH:855 LB:961 LK:94 LU:352 LY:218 MA:212 MD:373 ME:382 MK:389 MM:95 MY:60 NG:234:10 NL:31 NP:977 "
-        "NZ:64 PE:51 PH:63:10 PK:92:10 RO:40 RS:381 RW:250 SA:966 SE:46 SI:386 SK:421 SY:963 TR:90:10 UA:380 UG:256 "
-        "VE:58 VN:84 XK:383 YE:967 ZA:27 ZM:260 ZW:263",
-    )
-    | _regions(
-        "00",
-        "",
-        "AD:376 BH:973 CM:237 CR:506 CY:357 CZ:420 DK:45 ES:34 GR:30 GT:502 HN:504 IS:354 IT:39 KW:965 LI:423 LV:371 "
-        "MC:377 MT:356 NO:47 OM:968 PA:507 PL:48 PT:351 PY:595 QA:974 SM:378 SN:221 SV:503 TN:216 UY:598 VA:39 EE:372",
-    )
-    | _regions("011", "1", "US:1:10 CA:1:10 PR:1:10 DO:1:10 JM:1:10")
-    | _regions("810", "8", "RU:7:10 KZ:7:10")
-    | {
-        "AU": Dialing("61", "0011", ZERO, 9),
-        "HK": Dialing("852", "001", ""),
-        "HU": Dialing("36", "00", "06"),
-        "ID": Dialing("62", "001", ZERO),
-        "JP": Dialing("81", "010", ZERO),
-        "KR": Dialing("82", "001", ZERO),
-        "LT": Dialing("370", "00", ZERO),
-        "MX": Dialing("52", "00", ""),
-        "SG": Dialing("65", "001", ""),
-        "TH": Dialing("66", "001", ZERO),
-        "TW": Dialing("886", "002", ZERO),
-    }
+from phonenumbers import (
+    SUPPORTED_REGIONS,
+    CountryCodeSource,
+    NumberParseException,
+    PhoneMetadata,
+    PhoneNumber,
+    PhoneNumberFormat,
+    ValidationResult,
+    format_number,
+    is_possible_number_with_reason,
+    is_valid_number,
+    national_significant_number,
+    normalize_digits_only,
+    parse,
 )
-# Country codes of which every national number is dialled with a 0 that is not part of the international number.
-_ZERO_TRUNKS: Final = frozenset(dialing.country_code for dialing in REGIONS.values() if dialing.trunk == ZERO)
 
-_PHONE: Final = re.compile(r"\+?[0-9 ()./\u00a0\u2010-\u2013\u2212-]+")
-_SEPARATORS: Final = re.compile(r"[^0-9]+")
-_OPTIONAL_TRUNK: Final = re.compile(r"\+([0-9]{1,3})[ \u00a0]*\(0\)")
-_E164: Final = re.compile(r"[1-9][0-9]{6,14}")
+REGIONS: Final = tuple(sorted(SUPPORTED_REGIONS))  # ISO 3166-1 codes
+BAD: Final = "bad_phone"  # not a number
+EXTENSION: Final = "phone_with_extension"
+NO_REGION: Final = "phone_without_region"  # a national number, and the rules name no region
+NO_PREFIX: Final = "phone_without_prefix"  # neither `+` nor the prefix of national calls, such as 0
+SHORT: Final = "short_phone"  # local, or of a service
+IMPOSSIBLE: Final = "impossible_phone"
+MAX_CACHED_NUMBERS: Final = 4_096
+MAX_PHONE_CHARACTERS: Final = 40
+MAX_E164_CHARACTERS: Final = 16  # `+` and 15 digits
+NO_LENGTH: Final = -1  # in metadata: there are no such numbers
+
+_SEPARATORS: Final = r" ()./\u00a0\u2010-\u2015\u2212\u3000\u30fc\uff08\uff09\uff0d-\uff0f-"
+_PHONE: Final = re.compile(rf"(?:[Tt]el:)?[( ]*(?P<plus>[+\uff0b])?[\d{_SEPARATORS}]*\d[\d{_SEPARATORS}]*")
+_TOO_SHORT: Final = frozenset({ValidationResult.TOO_SHORT, ValidationResult.IS_POSSIBLE_LOCAL_ONLY})
+_TOO_SHORT_TO_PARSE: Final = frozenset({NumberParseException.TOO_SHORT_AFTER_IDD, NumberParseException.TOO_SHORT_NSN})
+_WITH_COUNTRY_CODE: Final = frozenset(
+    {CountryCodeSource.FROM_NUMBER_WITH_PLUS_SIGN, CountryCodeSource.FROM_NUMBER_WITH_IDD}
+)
+
+
+class PhoneForm(NamedTuple):
+    """A number as E.164 digits with `+`; or none, and the code of the fault."""
+
+    number: str | None
+    fault: str = ""
+
+
+class Plan(NamedTuple):
+    """What the numbering plan of a region says about numbers without a country code."""
+
+    prefix: str | None  # of national calls
+    has_one_length: bool  # all subscribers' numbers, so that no local number looks complete
 
 
 @lru_cache(MAX_CACHED_NUMBERS)
-def international_form(text: str, region: str) -> str | None:
-    """Return a number as E.164 digits with `+`; None if it is none, or lacks a country code that the region gives."""
-    if len(text) > MAX_PHONE_CHARACTERS or not _PHONE.fullmatch(text):
-        return None
-    optional = _OPTIONAL_TRUNK.match(text)
-    if optional and optional[1] in _ZERO_TRUNKS:  # `+43 (0)1 …`
-        text = f"+{optional[1]} {text[optional.end() :]}"
-    digits = _SEPARATORS.sub("", text)
-    if not text.startswith("+"):
-        national = _from_region(digits, REGIONS.get(region))
-        if national is None:
-            return None
-        digits = national
-    return f"+{digits}" if _E164.fullmatch(digits) else None
+def phone_form(text: str, region: str) -> PhoneForm:
+    """Return the number that a text states, as it is dialled in the region; without a region, only with `+`."""
+    match = _PHONE.fullmatch(text) if len(text) <= MAX_PHONE_CHARACTERS else None
+    if match is None:
+        return PhoneForm(None, EXTENSION if _has_extension(text, region) else BAD)
+    if not region and not match["plus"]:
+        return PhoneForm(None, NO_REGION)
+    try:
+        number = parse(text, region or None, keep_raw_input=True)
+    except NumberParseException as error:
+        return PhoneForm(None, SHORT if error.error_type in _TOO_SHORT_TO_PARSE else IMPOSSIBLE)
+    international = format_number(number, PhoneNumberFormat.E164)
+    fault = _fault(number, international, normalize_digits_only(text), region)
+    return PhoneForm(None if fault else international, fault)
 
 
-def _from_region(digits: str, dialing: Dialing | None) -> str | None:
-    """Return the digits with the country code, as they are meant in the region."""
-    if dialing is None:
-        return None
-    if digits.startswith(dialing.international):
-        return digits.removeprefix(dialing.international)
-    if dialing.digits:
-        national = digits if len(digits) == dialing.digits else digits.removeprefix(dialing.trunk)
-        is_complete = len(national) == dialing.digits and national[0] not in {ZERO, dialing.trunk}
-        return dialing.country_code + national if is_complete else None
-    if not digits.startswith(dialing.trunk):
-        return None  # dialled without an area code, or a country code without `+`
-    national = digits.removeprefix(dialing.trunk)
-    return dialing.country_code + national if len(national) >= MIN_NATIONAL_DIGITS else None
+def _has_extension(text: str, region: str) -> bool:
+    try:
+        return bool(parse(text, region or None).extension)
+    except NumberParseException:
+        return False
+
+
+def _fault(number: PhoneNumber, international: str, digits: str, region: str) -> str:
+    """Return the code of a fault, or "".
+
+    The length has to be possible. Where a prefix was removed, or a zero may be one, only the numbering plan says what
+    is meant, so the number has to be valid, too.
+    """
+    length = is_possible_number_with_reason(number)
+    if length != ValidationResult.IS_POSSIBLE or len(international) > MAX_E164_CHARACTERS:
+        return SHORT if length in _TOO_SHORT else IMPOSSIBLE
+    is_national = number.country_code_source not in _WITH_COUNTRY_CODE
+    if is_national and _lacks_prefix(number, digits, region):
+        return NO_PREFIX
+    is_literal = not is_national and not number.italian_leading_zero and digits.endswith(international[1:])
+    return "" if is_literal or is_valid_number(number) else IMPOSSIBLE
+
+
+def _lacks_prefix(number: PhoneNumber, digits: str, region: str) -> bool:
+    """Whether a number has neither `+` nor the prefix of national calls, so that it may be a local one."""
+    plan = _plan_of(region)
+    if number.country_code_source == CountryCodeSource.FROM_NUMBER_WITHOUT_PLUS_SIGN:
+        return plan.prefix != str(number.country_code)  # in North America both are 1
+    if plan.has_one_length or digits != national_significant_number(number):
+        return False
+    return digits != normalize_digits_only(format_number(number, PhoneNumberFormat.NATIONAL))
+
+
+@cache
+def _plan_of(region: str) -> Plan:
+    metadata: Any = PhoneMetadata.metadata_for_region(region)
+    kinds = [kind for kind in (metadata.fixed_line, metadata.mobile) if kind is not None]
+    lengths = {length for kind in kinds for length in kind.possible_length or metadata.general_desc.possible_length}
+    return Plan(metadata.national_prefix, len(lengths - {NO_LENGTH}) == 1)

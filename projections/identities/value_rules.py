@@ -4,10 +4,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 from projections.identities.blocked_values import DEFAULT_BLOCKED_VALUES, BlockedValues, folded
-from projections.identities.normal_form import EMAIL, EXACT, PHONE, TEXT, normal_form_of, text_form
+from projections.identities.normal_form import EMAIL, EXACT, TEXT, fault_of, normal_form_of, text_form
 
 BLOCKED: Final = "blocked_identity"
-FAULTS: Final = {EMAIL: "bad_email", PHONE: "bad_phone"}  # by format; the others have none
 
 
 class IdentityValue(NamedTuple):
@@ -20,10 +19,11 @@ class IdentityValue(NamedTuple):
 class ValueRules:
     """Reads the values of one kind. Blocked values are tested before and after a value gets its normal form."""
 
-    __slots__ = ("_normal_form", "blocked", "form")
+    __slots__ = ("_normal_form", "blocked", "form", "region")
 
     def __init__(self, form: str = EXACT, region: str = "", blocked: Iterable[str] = ()) -> None:
         self.form = form
+        self.region = region
         self._normal_form = normal_form_of(form, region)
         values = list(blocked)
         normal = (self._normal_form(value) for value in values)
@@ -38,7 +38,7 @@ class ValueRules:
             return IdentityValue("", "")
         value = self._normal_form(visible)
         if value is None:
-            return IdentityValue(visible, FAULTS[self.form])
+            return IdentityValue(visible, fault_of(self.form, self.region, visible))
         if value in self.blocked or (self.form == EMAIL and self._is_placeholder(value)):
             return IdentityValue(folded(value), BLOCKED)
         return IdentityValue(value, "")

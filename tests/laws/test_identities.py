@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from projections.identities.blocked_values import DEFAULT_BLOCKED_VALUES, folded
 from projections.identities.normal_form import FORMATS, normal_form_of
+from projections.identities.phone_numbers import REGIONS, phone_form
 from projections.identities.value_rules import BLOCKED, ValueRules
 from projections.mapping.mapper import make_mapper
 from projections.mapping.mapping import parse_identity, parse_mapping
@@ -42,6 +43,17 @@ def test_a_normal_form_is_its_own_normal_form(text: str, form: str) -> None:
     once = normal(text)
     if once is not None and form != "exact":
         assert normal(once) == once
+
+
+@given(
+    st.sampled_from(["+", "+375", "+54", "+7 8", "00", "0", "8", "1", ""]),
+    st.text("0123456789", min_size=4, max_size=14),
+    st.sampled_from(REGIONS),
+)
+def test_a_phone_number_is_the_same_in_every_region(prefix: str, digits: str, region: str) -> None:
+    number, _ = phone_form(prefix + digits, region)
+    for other in ("", "AT", region) if number else ():
+        assert phone_form(str(number), other) == (number, "")
 
 
 @given(texts, st.sampled_from(["text", "email"]))

@@ -75,7 +75,7 @@ def test_a_blocked_number_is_blocked_in_every_spelling() -> None:
     for text in ("+43 800 100200", "0800/100200", "0043800100200"):
         assert rules.read(text) == ("+43800100200", BLOCKED)
     assert rules.read("Reception") == ("reception", BLOCKED)
-    assert rules.read("0800") == ("0800", "bad_phone")
+    assert rules.read("0800") == ("0800", "impossible_phone")
 
 
 def test_without_rules_values_are_exact() -> None:
