@@ -1,6 +1,7 @@
 """Recognize a quote that is not closed in its row, by the lines after it: they are rows of their own."""
 
 import re
+from collections import Counter
 from functools import lru_cache
 from typing import Final
 
@@ -8,6 +9,8 @@ from connectors.text.csv.grammar import UNCLOSED_QUOTE, CsvRow, Dialect, Grammar
 
 MAX_LINES: Final = 20  # that are inspected after the first line of a malformed record
 NUMERIC: Final = re.compile(rb"[-+.,:/ \d]*\d[-+.,:/ \d]*")  # also dates, times and prices
+CODE: Final = re.compile(rb"(?=[^a-z]+\Z|.*\d)[^ \t]+")
+NO_VALUES: Final = frozenset({b"", b"-", b"null", b"none", b"n/a", b"na", b"nan", rb"\n"})
 
 
 def is_line_malformed(grammar: Grammar, row: CsvRow, record: bytes, columns: int) -> bool:
@@ -31,21 +34,41 @@ def _is_row(grammar: Grammar, line: bytes, columns: int) -> bool:
 
 
 def joins_rows(record: bytes, dialect: Dialect, columns: int) -> bool:
-    """Whether each line of a record has the columns of a row, with numbers and addresses in the same columns.
+    """Whether a well-formed record joins rows: each of its lines has all columns, with the same kinds of cells.
 
-    A quoted value of several lines, such as a postal address, has its delimiters elsewhere, or other text there.
+    A quoted value of several lines, such as a postal address, has its delimiters elsewhere, or other text there. Cells
+    without a value say nothing, nor does the column with the quote.
     """
     lines = [line.split(dialect.delimiter) for line in record.rstrip(b"\r\n").split(b"\n")]
     if len(lines) < 2 or any(len(line) != columns for line in lines):
         return False
-    kinds = [{_kind(cell.strip(dialect.quote + b" \t\r")) for cell in cells} for cells in zip(*lines, strict=True)]
-    return all(len(kind) == 1 for kind in kinds) and kinds != [{""}] * columns
+    quoted = max(
+        (at for at, cell in enumerate(lines[0]) if cell.lstrip(dialect.blanks)[:1] == dialect.quote), default=0
+    )
+    kinds = [
+        Counter(_kind(cell.strip(dialect.quote + b" \t\r")) for cell in cells)
+        for at, cells in enumerate(zip(*lines, strict=True))
+        if at != quoted or columns == 1
+    ]
+    if any(kind["value"] and (kind["text"] or kind["code"]) for kind in kinds):
+        return False
+    are_alike = any(kind["value"] + kind["code"] > 1 and not kind["text"] for kind in kinds)
+    return are_alike or _is_table(lines, dialect)
 
 
 def _kind(cell: bytes) -> str:
-    if NUMERIC.fullmatch(cell):
-        return "number"
-    return "address" if b"@" in cell else ""
+    """Return the kind of a cell: a `value` is a number or an address, and a `code` has no blanks or words."""
+    if cell.lower() in NO_VALUES:
+        return ""
+    if NUMERIC.fullmatch(cell) or b"@" in cell:
+        return "value"
+    return "code" if CODE.fullmatch(cell) else "text"
+
+
+def _is_table(lines: list[list[bytes]], dialect: Dialect) -> bool:
+    """Whether cells without numbers are rows, because text has blanks after commas, and no tabs."""
+    is_prose = any(cell[:1] in {b" ", b"\t"} for line in lines for cell in line[1:])
+    return len(lines[0]) > 1 and not is_prose and (len(lines) > 2 or dialect.delimiter not in b",;")
 
 
 def may_join_rows(text: bytes, dialect: Dialect, columns: int) -> bool:

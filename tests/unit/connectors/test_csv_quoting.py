@@ -48,6 +48,59 @@ def test_a_quote_that_is_not_closed_in_its_row_rejects_only_that_row(text: bytes
     assert [row[0] for row in rows(outcome)] == ["2", "3", "4"]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'1,"6 inch pipe,3\n2,elbow,\n3,tee 8",5\n',
+        b'1,"6 inch pipe,3\n2,elbow,NULL\n3,tee 8",5\n',
+        b'1,"6 inch pipe,3\n2,90,4\n3,tee 8",5\n',
+        b'A-1,"6 inch pipe,x\nB-2,elbow,\nC-3,tee 8",y\n',
+        b'a,"6 inch pipe,Rome\nb,elbow,Oslo\nc,tee 8",Bonn\n',
+        b'a,pipe,"Rome\nb,elbow,Oslo\nc,tee,Bonn"\n',
+    ],
+)
+@pytest.mark.parametrize("delimiter", [",", "\t"])
+def test_rows_that_two_stray_quotes_join_are_read_by_their_cells(text: bytes, delimiter: str) -> None:
+    outcome = read_all((HEADER + text).replace(b",", delimiter.encode()), limits=WIDE, delimiter=delimiter)
+    assert outcome.rejects == [("row 1", "unclosed_quote")]
+    assert len(rows(outcome)) == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'Ann,"red,blue\ngreen,white",x\n',
+        b'Ann,"12 Main St,Apt 4\nSpringfield,IL",7\n',
+        b'A1,"Apt 4, 12 Main St\n80331 Munich, Germany",B7\n',
+        b'Ann,"one, two\nthree, four, five\nsix, seven",x\n',
+        b'7,"one,two\nthree,four,five\nsix,seven",8\n',
+    ],
+)
+def test_a_value_of_several_lines_with_the_delimiters_of_rows_is_a_value(text: bytes) -> None:
+    outcome = read(text)
+    assert (outcome.rejects, len(outcome.lines)) == ([], 1)
+
+
+QUOTED_WORDS = [
+    (b'1,"12" inch",x', "text_after_quote"),
+    (b'1,""a"",x', "text_after_quote"),
+    (b'1,"{"a": 1, "b": 2}",x', "text_after_quote"),
+    (b'1,"say \\"hi\\", twice",x', "text_after_quote"),
+    (b'1,"",x', ""),
+    (b'1,a "quoted" word,x', ""),
+    (b'1,5" pipe,6"', ""),
+    (b'="001",a,x', ""),
+]
+
+
+@pytest.mark.parametrize(("line", "code"), QUOTED_WORDS)
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_quotes_within_a_cell_never_shift_the_rows_after_it(line: bytes, code: str, end: bytes) -> None:
+    outcome = read(end.join((line, b"2,b,y", b'3,"c\nd",z', b"")))
+    assert outcome.rejects == ([("row 1", code)] if code else [])
+    assert rows(outcome)[-2:] == [["2", "b", "y"], ["3", "c\nd", "z"]]
+
+
 def test_a_line_that_is_no_row_does_not_hide_the_rows_after_a_quote() -> None:
     outcome = read(b'1,"6 inch pipe,3\nshort\n2,elbow,4\n3,tee,5\n')
     assert outcome.rejects == [("row 1", "unclosed_quote"), ("row 2", "wrong_column_count")]
