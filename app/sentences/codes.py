@@ -125,6 +125,8 @@ VALUES: Final = {  # in messages and records; raised by mappings and by connecto
     "bad_phone": "{target}: {value} is not a phone number",
     "bad_text": "[{target}: ]invalid text {value}: a NUL character or half of a surrogate pair",
     "bad_timestamp": "[{target}: ][`{field}`: ]invalid timestamp {value}[; expected {formats}]",
+    "bare_cr": "a bare CR is neither a line end nor quoted[, and the row extends over {lines:,} more lines]; save the "
+    "file with LF line ends, or quote the value",
     "broken_encoding": "invalid text encoding at byte {byte}; check `encoding`",
     "duplicate_key": "the key {key} occurs twice in one object",
     "future_timestamp": "[{target}: ][`{field}`: ]the timestamp {value} is more than 24 hours in the future",

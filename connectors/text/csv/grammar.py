@@ -2,8 +2,9 @@
 
 The rules are those of Python's `csv` module, defined for every input: a quote opens a quoted field only at its start;
 `""` is an escaped quote; text after a closing quote belongs to the field, and makes the record malformed; LF and CRLF
-end a record; blank lines are ignored. With an escape, a backslash takes the meaning from a quote, a delimiter, a line
-end and a backslash; before anything else it is text. With padding, blanks around a field don't belong to it.
+end a record, and a CR elsewhere outside of quotes makes it malformed; blank lines are ignored. With an escape, a
+backslash takes the meaning from a quote, a delimiter, a line end and a backslash; before anything else it is text. With
+padding, blanks around a field don't belong to it.
 """
 
 import re
@@ -13,6 +14,7 @@ from typing import Final, NamedTuple
 MAX_FIELDS: Final = 256 * 1024  # of a row that are kept: a header row has at most as many bytes
 UNCLOSED_QUOTE: Final = "unclosed_quote"
 TEXT_AFTER_QUOTE: Final = "text_after_quote"
+BARE_CR: Final = "bare_cr"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,7 @@ class CsvRow(NamedTuple):
 
     fields: list[bytes]
     end: int
-    problem: str = ""  # the code of malformed quoting
+    problem: str = ""  # the code of malformed quoting, or of a line end that is none
     padded: tuple[int, ...] = ()  # the fields that had blanks around them, if the dialect is padded
     plain: bool = False  # without quotes and escapes, so it is one line
 
@@ -73,15 +75,14 @@ class Grammar:
         for sign in self._signs:
             if text.find(sign, start, stop) >= 0:
                 return self._quoted_row(text, start, final=final)
-        line = text[start:stop].removesuffix(b"\r") if line_end >= 0 else text[start:stop]
+        line = text[start:stop].removesuffix(b"\r")
+        problem = BARE_CR if b"\r" in line else ""
         fields, end = line.split(self.dialect.delimiter, MAX_FIELDS), min(stop + 1, len(text))
-        return self._trimmed(fields, end) if self.dialect.padded else CsvRow(fields, end, plain=True)
-
-    def _trimmed(self, fields: list[bytes], end: int) -> CsvRow:
+        if not self.dialect.padded:
+            return CsvRow(fields, end, problem, plain=True)
         trimmed = [field.strip(self.dialect.blanks) for field in fields]
-        return CsvRow(
-            trimmed, end, plain=True, padded=tuple(at for at, field in enumerate(fields) if trimmed[at] != field)
-        )
+        padded = tuple(at for at, field in enumerate(fields) if trimmed[at] != field)
+        return CsvRow(trimmed, end, problem, padded, plain=True)
 
     def _quoted_row(self, text: bytes, start: int, *, final: bool) -> CsvRow | None:
         fields: list[bytes] = []
@@ -112,20 +113,25 @@ class Grammar:
             end = _end(self.rest, text, start)
             raw = text[start : self._value_end(text, end)]
             value = raw.strip(blanks) if blanks else raw
-            return self._unescaped(value), end, "", value != raw
+            return self._unescaped(value), end, BARE_CR if b"\r" in value and self._is_bare(value) else "", value != raw
         quoted = self.quoted.match(text, opening)
         if quoted is None:
             return None
         end = _end(self.rest, text, quoted.end())
         raw = text[quoted.end() : self._value_end(text, end)]
         rest = raw.strip(blanks) if blanks else raw
-        problem = TEXT_AFTER_QUOTE if rest.strip(b"\r") else ""
+        problem = TEXT_AFTER_QUOTE if rest.strip(b"\r") else BARE_CR if rest else ""
         value = self._unescaped(quoted[0][1:-1], quoted=True) + rest
         return value, end, problem, opening > start or rest != raw
 
     def _value_end(self, text: bytes, end: int) -> int:
-        """Return the end of a value: the CR of a CRLF follows the closing quote or ends the unquoted text."""
-        return end - 1 if text.startswith(b"\r\n", end - 1) else end
+        """Return the end of a value: the CR of a line end follows the closing quote or ends the unquoted text."""
+        is_line_end = end == len(text) or text.startswith(b"\n", end)
+        return end - 1 if is_line_end and text[end - 1 : end] == b"\r" else end
+
+    def _is_bare(self, value: bytes) -> bool:
+        """Whether a CR in an unquoted value is not escaped."""
+        return not self.dialect.escape or b"\r" in self.escapes.sub(b"", value)
 
     def _unescaped(self, value: bytes, *, quoted: bool = False) -> bytes:
         quote, escape = self.dialect.quote, self.dialect.escape

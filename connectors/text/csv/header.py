@@ -9,7 +9,7 @@ from typing import Final
 import orjson
 
 from connectors.contract import FixConfiguration
-from connectors.text.csv.grammar import UNCLOSED_QUOTE, CsvRow, Dialect, Grammar
+from connectors.text.csv.grammar import BARE_CR, TEXT_AFTER_QUOTE, UNCLOSED_QUOTE, CsvRow, Dialect, Grammar
 from connectors.text.encoding import BOM
 
 MAX_COLUMNS: Final = 10_000
@@ -19,6 +19,11 @@ MAX_NAMES_BYTES: Final = 240 * 1024  # the cursor holds the names, and is limite
 SEP_LINE: Final = re.compile(rb'"?sep=(\\t|[^\r\n"]|[\x80-\xff]+)"?\1*[ \t]*\r?(?:\n|\Z)', re.IGNORECASE)
 LINE_END: Final = re.compile(r"\s*[\r\n]+\s*")
 MADE_UP: Final = "column_"
+HEADER_PROBLEMS: Final = {
+    UNCLOSED_QUOTE: "unclosed_header_quote",
+    TEXT_AFTER_QUOTE: "text_after_header_quote",
+    BARE_CR: "bare_cr_in_header",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,16 +109,14 @@ class Preamble:
 
     def _set_header(self, row: CsvRow, record: bytes) -> None:
         if row.problem:
-            raise FixConfiguration(
-                "unclosed_header_quote" if row.problem == UNCLOSED_QUOTE else "text_after_header_quote"
-            )
+            raise FixConfiguration(HEADER_PROBLEMS[row.problem])
         self.header, self.done = row, True
         if not self._options.fields:
-            check_header(row, record, Grammar(self.dialect))
+            check_header(row, record)
         self.names = _names(row.fields)
 
 
-def check_header(row: CsvRow, record: bytes, grammar: Grammar) -> None:
+def check_header(row: CsvRow, record: bytes) -> None:
     """Raise `FixConfiguration` if the cells of a header row can't be names."""
     if len(record) > MAX_HEADER_BYTES:
         raise header_too_long(len(record))
@@ -121,8 +124,6 @@ def check_header(row: CsvRow, record: bytes, grammar: Grammar) -> None:
         raise FixConfiguration("too_many_columns", {"columns": len(row.fields), "max": MAX_COLUMNS})
     if b"\0" in record:
         raise FixConfiguration("nul_in_header")
-    if b"\r" in grammar.quoted.sub(b"", record).removesuffix(b"\n").removesuffix(b"\r"):
-        raise FixConfiguration("bare_cr_in_header")
     names = _names(row.fields)
     if names is None:
         raise FixConfiguration("header_encoding")

@@ -124,6 +124,26 @@ def test_text_after_a_closing_quote_rejects_its_row() -> None:
     assert [reject.params for batch in outcome.batches for reject in batch.rejects] == [{}, {}, {"lines": 1}, {}]
 
 
+@pytest.mark.parametrize(
+    "line", [b"1,a\rb,3", b"1,a,3\r2,b,4", b"1,a,3\r", b'1,"a\nb",3\r', b'1,"a",3\r2,"b",4', b'"1"\r,a,3']
+)
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_a_bare_cr_is_no_text_and_joins_no_rows(line: bytes, end: bytes) -> None:
+    if not (line.endswith(b"\r") and end == b"\n"):
+        outcome = read(line + end + b"5,e,6" + end)
+        assert outcome.rejects == [("row 1", "bare_cr")]
+        assert rows(outcome) == [["5", "e", "6"]]
+
+
+def test_a_cr_within_quotes_or_at_the_end_is_fine() -> None:
+    assert rows(read(b'1,"a\rb",3\r\n2,c,4\r')) == [["1", "a\rb", "3"], ["2", "c", "4"]]
+    assert rows(read(b'1,a,"3"\r', escape="\\")) == [["1", "a", "3"]]
+    assert read_all(b"id\n1\r2\n3\n", limits=WIDE).rejects == [("row 1", "bare_cr")]
+    outcome = read_all(b"id,x\r1,2\r", limits=WIDE, fields=["id", "x"])
+    assert outcome.error is not None
+    assert outcome.error.code == "bare_cr_in_header"
+
+
 def test_a_value_of_several_lines_is_one_value() -> None:
     address = "12 Main St, Apt 4\nSpringfield, IL"
     german = "Apt 4, 12 Main St\n80331 Munich, Germany"
