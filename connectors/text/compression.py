@@ -13,7 +13,12 @@ from connectors.contract import FixConfiguration, RetryLater
 from connectors.text.content import refuse_foreign
 
 Compression = Literal["none", "gzip", "zstd"]
-MAGIC: Final[dict[Compression, bytes]] = {"gzip": b"\x1f\x8b", "zstd": b"\x28\xb5\x2f\xfd"}
+SKIPPABLE_FRAMES: Final = tuple(bytes((first,)) + b"\x2a\x4d\x18" for first in range(0x50, 0x60))
+MAGIC: Final[dict[Compression, tuple[bytes, ...]]] = {
+    "gzip": (b"\x1f\x8b",),
+    "zstd": (b"\x28\xb5\x2f\xfd", *SKIPPABLE_FRAMES),  # parallel compressors begin with a skippable one
+}
+PADDING: Final = b"\0\r\n"  # that some tools add after a gzip member
 MAX_LAYERS: Final = 3
 SAMPLE_BYTES: Final = 512  # of a file that is named like a compressed one, but isn't
 CONTROLS: Final = bytes(code for code in range(0x20) if code not in b"\0\t\n\v\f\r\x1b")  # UTF-16 has NUL bytes
@@ -123,13 +128,15 @@ class Unpacker:
         head = self._head
         kind: Compression = next((kind for kind, magic in MAGIC.items() if head.startswith(magic)), "none")
         if kind == "none" and not self._ended:
-            undecided = any(magic.startswith(head) for magic in MAGIC.values())
+            undecided = any(magic.startswith(head) for magics in MAGIC.values() for magic in magics)
             if undecided or (self._named and len(head) < SAMPLE_BYTES):
                 return None
+        if kind == "none" and not refuse_foreign(head, final=self._ended):
+            return None
         if head:
             self._check(kind)
         if kind == "none":
-            return Uncompressed() if refuse_foreign(head, final=self._ended) else None
+            return Uncompressed()
         if self._layers == MAX_LAYERS:
             raise FixConfiguration("too_many_layers", {"max": MAX_LAYERS})
         return _Layer(Gzip() if kind == "gzip" else Zstd(), Unpacker("auto", layers=self._layers + 1))
@@ -214,9 +221,10 @@ class Gzip(_ExpansionLimit):
     def read(self) -> bytes:
         """Return the next decompressed bytes; b"" when more input is needed."""
         while self._raw:
-            if self._member is None and self._members and not (raw := self._raw.lstrip(b"\0")):
-                self._raw = raw  # some tools pad after the last member with zeros
-                break
+            if self._member is None and self._members:
+                self._skip_padding()
+                if not self._raw:
+                    break
             member = self._member = self._member or zlib.decompressobj(wbits=31)
             available = len(self._raw)
             try:
@@ -230,6 +238,13 @@ class Gzip(_ExpansionLimit):
             if chunk := self._count(available - len(self._raw), chunk):
                 return chunk
         return b""
+
+    def _skip_padding(self) -> None:
+        available = len(self._raw)
+        self._raw = self._raw.lstrip(PADDING)
+        self._count(available - len(self._raw), b"")
+        if self._raw and not self._raw.startswith(b"\x1f"):
+            raise _corrupt("gzip", "data after the last member")
 
     def finish(self) -> None:
         """Raise `RetryLater` if a member is incomplete."""

@@ -39,6 +39,28 @@ def test_members_and_frames_are_concatenated(size: int) -> None:
     assert unpack(Zstd(), PACKED["zstd"] * 3, size) == TEXT * 3
 
 
+@pytest.mark.parametrize("size", [1, 7, 1_000_000])
+@pytest.mark.parametrize("padding", [bytes(700), b"\n", b"\r\n\0"])
+def test_padding_after_gzip_members_is_skipped(padding: bytes, size: int) -> None:
+    packed = PACKED["gzip"] + padding
+    assert unpack(Unpacker("auto"), packed, size) == TEXT
+    assert unpack(Unpacker("auto"), packed * 2, size) == TEXT * 2
+
+
+@pytest.mark.parametrize("rest", [b"x", b"garbage", bytes(9) + b"garbage"])
+def test_other_data_after_a_gzip_member_is_a_permanent_error(rest: bytes) -> None:
+    with pytest.raises(FixConfiguration, match="corrupt_compression"):
+        unpack(Unpacker("auto"), PACKED["gzip"] + rest, 1000)
+
+
+@pytest.mark.parametrize("size", [1, 7, 1_000_000])
+@pytest.mark.parametrize("first", [b"P", b"_"])
+def test_skippable_frames_of_zstd_are_skipped(first: bytes, size: int) -> None:
+    frame = first + b"\x2a\x4d\x18\x04\0\0\0meta"
+    packed = frame + PACKED["zstd"] + frame * 2 + PACKED["zstd"] + frame
+    assert unpack(Unpacker("auto"), packed, size) == TEXT * 2
+
+
 @pytest.mark.parametrize("kind", ["gzip", "zstd"])
 def test_a_truncated_stream_returns_its_data_and_is_retried(kind: str) -> None:
     archive = decoder("gzip" if kind == "gzip" else "zstd")
