@@ -2,8 +2,10 @@
 
 import gzip
 import io
+import lzma
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -61,6 +63,23 @@ FOREIGN: dict[str, tuple[bytes, str, str | None]] = {
     "WebP": (b"RIFF\x24\0\0\0WEBPVP8 ", "unsupported_content", "WebP"),
     "Parquet": (b"PAR1\x15\x04\x15\x10", "unsupported_content", "Parquet"),
     "Avro": (b"Obj\1\4\x16avro.schema", "unsupported_content", "Avro"),
+    "a section of a page": (b"<section class=error>\nSign in, please\n</section>\n", "html_page", None),
+    "rows of a page": (b"<tr><td>1</td><td>Ann, Bob</td></tr>\n", "html_page", None),
+    "an element of its own": (b"<my-app></my-app>\n", "unsupported_content", "XML"),
+    "an element with text": (b"<error>expired, sorry\n</error>\n", "unsupported_content", "XML"),
+    "an element with an attribute": (b'<feed version="1">\ntext, text\n', "unsupported_content", "XML"),
+    "PDF behind blanks": (b"\r\n%PDF-1.4\n%\xe2", "unsupported_content", "PDF"),
+    "a part of a split ZIP": (b"PK\7\b" + zipped("people.csv"), "archive", "ZIP"),
+    "BMP": (b"BM\xe8\3\0\0\0\0\0\0\x36\0\0\0" + bytes(40), "unsupported_content", "BMP"),
+    "ICO": (b"\0\0\1\0\1\0\x10\x10" + bytes(40), "unsupported_content", "ICO"),
+    "HEIC": (b"\0\0\0\x18ftypheic" + bytes(40), "unsupported_content", "HEIC"),
+    "AVIF": (b"\0\0\0\x1cftypavif" + bytes(40), "unsupported_content", "AVIF"),
+    "MP4": (b"\0\0\0\x20ftypisom" + bytes(40), "unsupported_content", "MP4"),
+    "MP3": (b"ID3\3\0\0\0\0\0\x21" + bytes(40), "unsupported_content", "MP3"),
+    "a program": (b"\x7fELF\2\1\1" + bytes(40), "unsupported_content", "ELF"),
+    "HDF5": (b"\x89HDF\r\n\x1a\n" + bytes(40), "unsupported_content", "HDF5"),
+    "zlib": (zlib.compress(b"id,name\n1,Ann\n" * 9), "archive", "zlib"),
+    "LZMA": (lzma.compress(b"id\n1\n", lzma.FORMAT_ALONE), "archive", "LZMA"),
     "SQLite": (b"SQLite format 3\0\x10\0", "unsupported_content", "SQLite"),
     "bzip2": (b"BZh91AY&SY\x94", "archive", "bzip2"),
     "xz": (b"\xfd7zXZ\0\0\4", "archive", "xz"),
@@ -92,6 +111,15 @@ def test_data_that_is_no_text_is_named_and_never_imported(
     assert outcome.error is not None
     assert (outcome.error.code, outcome.error.params.get("kind")) == (code, name)
     assert len(sentence_of(outcome.error)) > 20
+
+
+@pytest.mark.parametrize("config", [{"path": "people.csv.gz"}, {"path": "people.csv", "compression": "gzip"}], ids=str)
+@pytest.mark.parametrize("kind", ["PDF", "bzip2", "zlib", "a page", "XLS"])
+def test_data_with_another_compression_than_expected_is_named_for_what_it_is(kind: str, config: dict[str, Any]) -> None:
+    data, code, _ = FOREIGN[kind]
+    outcome = read_all(data, limits=WIDE, **config)
+    assert outcome.error is not None
+    assert outcome.error.code == code
 
 
 @pytest.mark.parametrize("kind", FOREIGN)
@@ -127,6 +155,16 @@ def test_a_page_in_another_encoding_is_named() -> None:
         b"[],x",
         b"{},x",
         b"version,x",
+        b"<id>",
+        b"<header>;<nav>",
+        b"<user id>,<c>",
+        b"PARENT,ORC",
+        b"BM,x",
+        b"ID3,x",
+        b"MZ,x",
+        b"]x,y",
+        b"x,y",
+        b"P,Q",
     ],
 )
 @pytest.mark.parametrize("end", [b"\n", b""])
