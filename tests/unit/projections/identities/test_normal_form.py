@@ -15,6 +15,7 @@ from projections.identities.normal_form import FORMATS, email_form, normal_form_
         ("\u200e\u202ac1\u202c\u200f", "c1"),  # marks of direction, as spreadsheets copy them
         ("c\u00ad1", "c1"),  # a soft hyphen
         ("\u200b \u200b", ""),
+        ("\u2800", ""),  # the blank of Braille
         ("Zoe\u0308", "Zo\u00eb"),  # composed
         ("\u212b", "\u00c5"),
         ("\u00a0c 1\u3000", "c 1"),
@@ -47,12 +48,43 @@ def test_a_text_loses_what_is_invisible(text: str, normal: str) -> None:
         ("ada@example..com", None),
         ("ada@.example", None),
         ("ada lovelace@example.com", None),
-        ("mailto:ada@example.com", None),
+        ("mailto:Ada@example.com", "ada@example.com"),
+        ("mailto:ada@example.com?subject=hi", None),
+        ("'ada@example.com'", None),
+        ("ada@example.com'", None),
+        ("ada@example.com!", None),
+        ("ada@exam_ple-1.com", "ada@exam_ple-1.com"),
+        ('"ada lovelace"@example.com', None),
+        ("ada@[192.0.2.1]", None),
+        ("ada\uff20example.com", None),
         ("", None),
     ],
 )
 def test_an_address_is_in_lower_case(text: str, address: str | None) -> None:
     assert email_form(text) == address
+
+
+@pytest.mark.parametrize(
+    ("domain", "normal"),
+    [
+        ("xn--bcher-kva.example", "b\u00fccher.example"),
+        ("XN--BCHER-KVA.example", "b\u00fccher.example"),
+        ("b\u00fccher.example", "b\u00fccher.example"),
+        ("BU\u0308CHER.EXAMPLE", "b\u00fccher.example"),
+        ("mail.xn--strae-oqa.example", "mail.stra\u00dfe.example"),
+        ("\uff45xample\uff0ecom", "example.com"),  # full width
+        ("example\u3002com", "example.com"),
+        ("\u0939\u093f\u0928\u094d\u0926\u0940.example", "\u0939\u093f\u0928\u094d\u0926\u0940.example"),
+        ("xn--a", "xn--a"),  # not punycode
+        ("xn--\u00fc", "xn--\u00fc"),
+        ("xn--99999999999999", "xn--99999999999999"),
+        ("xn--example-.com", "xn--example-.com"),  # nothing in it is encoded
+        ("xn--y-yq0i.com", "xn--y-yq0i.com"),  # full width, encoded: not a valid domain
+        ("example\uff20com", None),
+    ],
+)
+def test_a_domain_has_one_form(domain: str, normal: str | None) -> None:
+    assert email_form(f"ada@{domain}") == (normal and f"ada@{normal}")
 
 
 @pytest.mark.parametrize(
