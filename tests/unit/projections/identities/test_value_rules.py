@@ -38,6 +38,18 @@ from projections.identities.value_rules import BLOCKED, ValueRules, default_form
         ("-1", "-1"),
         ("nu\u200bll", "null"),
         ("\ufeffundefined", "undefined"),
+        (" NaN\t", "nan"),
+        ("not\u00a0set", "not set"),
+        ("\u00abNULL\u00bb", "null"),
+        ("\\N", "\\n"),  # of database dumps
+        ("#REF!", "#ref!"),  # of spreadsheets
+        ("[object Undefined]", "object undefined"),
+        ("{FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFFF}", "ffffffff-ffff-ffff-ffff-ffffffffffff"),
+        ("F" * 32, "f" * 32),
+        ("\uff10\uff10\uff10", "0"),  # full width
+        ("\uff4e\uff55\uff4c\uff4c", "null"),
+        ("\u0660\u0660", "0"),  # Arabic
+        ("+", "-"),
     ],
 )
 def test_placeholders_are_blocked(text: str, blocked_as: str) -> None:
@@ -46,7 +58,25 @@ def test_placeholders_are_blocked(text: str, blocked_as: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["1", "10", "-10", "007", "nullo", "nobody", "N14228", "null-7", "a", "0a", "000000-0001", "\u96f6", "NaN1"]
+    "text",
+    [
+        "1",
+        "10",
+        "-10",
+        "007",
+        "nullo",
+        "nobody",
+        "N14228",
+        "null-7",
+        "a",
+        "0a",
+        "000000-0001",
+        "\u96f6",
+        "NaN1",
+        "N",
+        "\\Nora",
+        "\uff11",
+    ],
 )
 def test_other_values_are_not_blocked(text: str) -> None:
     assert ValueRules("text", "", DEFAULT_BLOCKED_VALUES).read(text) == (text, "")
