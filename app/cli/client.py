@@ -46,6 +46,14 @@ class UnavailableError(CommandError):
         )
 
 
+class RefusedError(CommandError):
+    """The API refused a request; `message_count` records of it were stored before."""
+
+    def __init__(self, status: int, problem: Any) -> None:
+        super().__init__(problem_text(status, problem), CODES.get(status, ERROR))
+        self.message_count: int = problem.get("message_count", 0) if isinstance(problem, dict) else 0
+
+
 class MissingError(CommandError):
     """The API has nothing at `path`: status 404."""
 
@@ -152,7 +160,7 @@ class ApiClient:
         if response.status == 404:
             raise MissingError(problem_text(404, content), path)
         if response.status >= 400:
-            raise CommandError(problem_text(response.status, content), CODES.get(response.status, ERROR))
+            raise RefusedError(response.status, content)
         return content if isinstance(content, dict) else {"data": content}
 
 

@@ -142,6 +142,7 @@ SENTENCES: Final = {  # where the settings of files have other names in a reques
     "duplicate_header": "the header row names {column!r} twice; rename one, or replace all names with `headers=…` and "
     "`header=present`",
     "corrupt_compression": "the compression of the body is corrupt; send an intact file",
+    "html_page": "the data is an HTML page, such as a sign-in form or an error; download the file again, and send that",
     "columns_unnamed": "without a header row, name the columns with `headers`",
     "duplicate_field_name": "`headers` names a column twice",
     "field_names_too_long": "the names in `headers` are too long; at most {max:,} characters in total are allowed",

@@ -3,17 +3,17 @@
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Literal
+from typing import Any, BinaryIO, Final
 from urllib.parse import quote
 from uuid import uuid4
 
 import click
 
-from app.cli.client import Value
+from app.cli.client import RefusedError, Value
 from app.cli.data.file_options import file_options
-from app.cli.exits import TOO_MANY_REJECTED, UNAVAILABLE, CommandError
+from app.cli.exits import REFUSED, TOO_MANY_REJECTED, UNAVAILABLE, CommandError
 from app.cli.job.ingest import wait_ingested
 from app.cli.job.wait import MAX_REJECTED, TIMEOUT, RejectLimit, print_reject_summary
 from app.cli.names import complete_streams
@@ -21,9 +21,9 @@ from app.cli.output import Column, show
 from app.cli.progress import bar
 from app.cli.session import Session, api_command
 from app.sentences.escapes import escaped
+from app.sentences.sentence import counted
 
 CHUNK_BYTES: Final = 256 * 1024
-MAX_JSON_BYTES: Final = 10 * 1024 * 1024  # a larger document is uploaded in bulk
 TYPES: Final = {"csv": "text/csv", "tsv": "text/tab-separated-values", "json": "application/json"}
 NDJSON: Final = "application/x-ndjson"
 RETRY_DELAYS_SECONDS: Final = (1.0, 2.0, 4.0, 8.0)
@@ -44,7 +44,6 @@ class UploadFile:
     path: Path | None
     kind: str  # csv, tsv, json or ndjson
     size: int | None
-    in_bulk: bool = False
 
     @property
     def name(self) -> str:
@@ -57,14 +56,6 @@ class UploadFile:
         name = self.path.name if self.path else f"stdin.{self.kind}"
         return f"{name}.json" if self.kind == "json" and ".json" not in name else name
 
-    @property
-    def route(self) -> Literal["json", "bulk"]:
-        """The endpoint: small JSON documents are sent at once; other files, and any with options, in bulk as a job."""
-        if self.in_bulk:
-            return "bulk"
-        fits = self.kind == "json" and self.size is not None and self.size <= MAX_JSON_BYTES
-        return "json" if fits and self.name.endswith(".json") else "bulk"
-
     def open(self) -> BinaryIO:
         """Open the file for reading."""
         return self.path.open("rb") if self.path else sys.stdin.buffer
@@ -76,7 +67,8 @@ class UploadFile:
 @click.option(
     "--format",
     "kind",
-    type=click.Choice(["csv", "tsv", "ndjson", "json"]),
+    type=click.Choice(["csv", "tsv", "ndjson", "json", "json_array"]),
+    callback=lambda _context, _option, value: "json" if value == "json_array" else value,
     help="Input format; by default from the file name.",
 )
 @click.option(
@@ -124,13 +116,11 @@ async def collect(
     """  # noqa: D301  # to click a backspace is a paragraph that keeps its lines
     query: dict[str, Value] = {"lane": lane, "on_error": on_error, "append": append, **options}
     query |= {"dryrun": "true"} if dry_run else {}
-    in_bulk = wait or any(value is not None and name != "timestamp_field" for name, value in options.items())
-    uploads = [replace(upload_file(name, kind), in_bulk=in_bulk) for name in files]
+    uploads = [upload_file(name, kind) for name in files]
     rows: list[dict[str, Any]] = []
     for upload in uploads:
-        name = {"filename": upload.filename} if upload.route == "bulk" else {}
         key = _key(idempotency_key, upload, alone=len(uploads) == 1)
-        result = await _sent(session, stream, upload, query | name, key)
+        result = await _sent(session, stream, upload, {**query, "filename": upload.filename}, key)
         rows.append({"file": upload.name, **result})
         _print_file(rows[-1])
         _print_rejects(rows[-1])
@@ -145,7 +135,7 @@ def _print_file(row: Mapping[str, Any]) -> None:
     if columns := row["columns"]:
         more = ", …" if len(columns) > MAX_SHOWN_COLUMNS else ""
         shown = ", ".join(columns[:MAX_SHOWN_COLUMNS])
-        click.echo(escaped(f"{row['file']}: {len(columns):,} columns: {shown}{more}"), err=True)
+        click.echo(escaped(f"{row['file']}: {counted(len(columns), 'column')}: {shown}{more}"), err=True)
     if duplicate := row["duplicate_of"]:
         text = f"Warning: {row['file']}: the same file was uploaded before, as {duplicate}, and counts twice"
         click.echo(escaped(f"{text}; to take one back: entrepot job undo {duplicate}"), err=True)
@@ -196,7 +186,7 @@ def upload_file(name: str, kind: str | None) -> UploadFile:
 
 async def _sent(session: Session, stream: str, upload: UploadFile, query: Mapping[str, Value], key: str) -> Any:
     """Upload a file; retries while the API is unavailable, and resumes."""
-    path = f"/collect/{upload.route}/{quote(stream, safe='')}"
+    path = f"/collect/bulk/{quote(stream, safe='')}"
     headers = {"Content-Type": TYPES.get(upload.kind, NDJSON), "Idempotency-Key": key}
     for delay in (*RETRY_DELAYS_SECONDS, None):
         with bar(f"{upload.name}") as update:
@@ -204,10 +194,15 @@ async def _sent(session: Session, stream: str, upload: UploadFile, query: Mappin
                 return await session.api.upload(path, _chunks(upload, update), query=query, headers=headers)
             except CommandError as error:
                 if error.exit_code != UNAVAILABLE or delay is None or upload.path is None:
-                    hint = f"\nTo resume the upload: --idempotency-key {key}" if upload.route == "bulk" else ""
+                    hint = f"\nTo resume the upload: --idempotency-key {key}" if _is_resumable(error) else ""
                     raise CommandError(error.message + hint, error.exit_code) from error
         await asyncio.sleep(delay)
     raise AssertionError("the last attempt returns or raises")
+
+
+def _is_resumable(error: CommandError) -> bool:
+    """Whether the same key may continue an upload: not if the API refused the file before it stored a record."""
+    return error.exit_code != REFUSED or (isinstance(error, RefusedError) and error.message_count > 0)
 
 
 async def _chunks(upload: UploadFile, update: Callable[[float, float | None, str], None]) -> AsyncIterator[bytes]:
