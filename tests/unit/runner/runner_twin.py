@@ -67,9 +67,13 @@ class RunnerTwin:
 
     async def until(self, reached: Callable[[], object], seconds: float = 0.0) -> None:
         """Step until something is reached; each step advances the clock by `seconds`."""
-        async with asyncio.timeout(20):
-            while not reached():
-                await self.step(seconds)
+        try:
+            async with asyncio.timeout(20):
+                while not reached():
+                    await self.step(seconds)
+        except TimeoutError:
+            statuses = {name: state.status for name, state in self.jobs.items()}
+            raise AssertionError(f"not reached after {self.seconds:.0f} s of the clock: {statuses}") from None
 
     @property
     def written(self) -> int:
