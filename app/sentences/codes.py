@@ -259,7 +259,7 @@ SOURCES: Final = {
     "truncated_object": "the text ends inside an object that is larger than a record may be",
     "unsupported_sep_line": "the first line, `sep={delimiter}`, names an unsupported delimiter; expected one ASCII "
     "character other than `quote`",
-    "utf_16_mark": "the text is UTF-16; set `encoding` to `utf-16`",
+    "utf_16_mark": "the text has the byte-order mark of UTF-16 or UTF-32; set `encoding` to `utf-16` or `utf-32`",
     "workbook": "the data is a workbook ({kind}); export the sheet as CSV (UTF-8)",
     "wrong_compression": "the source should be {expected}, but its first bytes show {found}; correct `compression`, or "
     "replace the file",
