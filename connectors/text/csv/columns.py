@@ -93,12 +93,12 @@ def _may_join_rows(text: bytes, rows: pa.Table, dialect: Dialect) -> bool:
 
 
 def _empty_rows(columns: list[Any]) -> pa.Array | None:
-    """Return which rows have no value; None if all have one."""
-    is_empty = pc.equal(columns[0], "")
-    for column in columns[1:]:
+    """Return which rows have only blank values; None if all have another one."""
+    is_empty = pc.less(columns[0], "!")  # empty, or begins with a blank: faster than to strip all values
+    for column in columns:
         if not pc.any(is_empty).as_py():
             return None
-        is_empty = pc.and_(is_empty, pc.equal(column, ""))
+        is_empty = pc.and_(is_empty, pc.equal(pc.ascii_trim_whitespace(column), ""))
     return is_empty if pc.any(is_empty).as_py() else None
 
 

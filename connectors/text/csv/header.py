@@ -16,8 +16,9 @@ MAX_COLUMNS: Final = 10_000
 MAX_SHOWN_COLUMNS: Final = 20
 MAX_HEADER_BYTES: Final = 256 * 1024
 MAX_NAMES_BYTES: Final = 240 * 1024  # the cursor holds the names, and is limited to 256 KiB
+SEP: Final = b"sep="
 SEP_LINE: Final = re.compile(rb'"?sep=(\\t|[^\r\n"]|[\x80-\xff]+)"?\1*[ \t]*\r?(?:\n|\Z)', re.IGNORECASE)
-LINE_END: Final = re.compile(r"\s*[\r\n]+\s*")
+LINE_END: Final = re.compile(r"\s*[\r\n\v\f\x85\u2028\u2029]+\s*")
 MADE_UP: Final = "column_"
 HEADER_PROBLEMS: Final = {
     UNCLOSED_QUOTE: "unclosed_header_quote",
@@ -64,6 +65,7 @@ class Preamble:
             end = text.find(b"\n", at) + 1
             if not end and not final:
                 return at
+            self._read_sep_line(text, at)
             at = end or len(text)
             self._lines_to_skip -= 1
         while not self.done and at < len(text):
@@ -78,9 +80,8 @@ class Preamble:
         if (match := self._ignored.match(text, at)) and match.end() > at:
             return match.end()
         has_line = final or text.find(b"\n", at) >= 0
-        if has_line and self.delimiter is None and (sep := SEP_LINE.match(text, at)):
-            self._set_delimiter(sep[1])
-            return sep.end()
+        if has_line and (end := self._read_sep_line(text, at)):
+            return end
         is_comment = self._options.comment and text.startswith(self._options.comment, at)
         if not self._options.header_row:
             self.done = has_line and not is_comment
@@ -92,9 +93,17 @@ class Preamble:
             if len(text) - at > MAX_HEADER_BYTES:
                 raise FixConfiguration("unclosed_header_quote") if has_line else header_too_long(len(text))
             return at
-        if any(row.fields):
+        if any(map(bytes.strip, row.fields)):
             self._set_header(row, text[at : row.end])
         return row.end
+
+    def _read_sep_line(self, text: bytes, at: int) -> int:
+        """Return the end of the `sep=` line at an offset, whose delimiter then applies; 0 if there is none."""
+        sep = None if self.delimiter else SEP_LINE.match(text, at)
+        if sep is None:
+            return 0
+        self._set_delimiter(sep[1])
+        return sep.end()
 
     def _set_delimiter(self, sign: bytes) -> None:
         delimiter = b"\t" if sign == rb"\t" else sign

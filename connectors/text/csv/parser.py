@@ -11,6 +11,8 @@ import orjson
 
 from connectors.text.csv.grammar import MAX_FIELDS, UNCLOSED_QUOTE, CsvRow, Grammar
 from connectors.text.csv.header import (
+    SEP,
+    SEP_LINE,
     CsvOptions,
     Preamble,
     RepeatedHeader,
@@ -110,7 +112,7 @@ class Csv:
             row = grammar.row(text, start, final=final)
             if row is None or start == len(text):
                 return
-            if any(row.fields):
+            if any(map(bytes.strip, row.fields)):
                 break
             start = row.end
         padded = is_padded(header, row)
@@ -133,6 +135,8 @@ class Csv:
 
         comment = self._options.comment
         if comment and (text.startswith(comment) or b"\n" + comment in text):
+            return None
+        if self.layout.delimiter and SEP in text.lower():
             return None
         table = Table(self._fields, self._dialect, self.layout.fields or (), self.layout.trailing_delimiter)
         converted = to_ndjson(text, table, self._timestamps)
@@ -176,7 +180,8 @@ class Csv:
 
     def _collect(self, collector: Collector, row: CsvRow, record: bytes, *, restarted: bool) -> None:
         columns, fields = len(self._fields), row.fields
-        if (len(fields) <= 1 or not fields[0] or self._options.comment) and self._is_ignored(row, record):
+        is_suspect = len(fields) <= 1 or not fields[0].strip() or self._options.comment or self.layout.delimiter
+        if is_suspect and self._is_ignored(row, record):
             return
         if len(fields) == columns + 1 and not fields[-1].strip():
             fields = fields[:-1]
@@ -196,11 +201,14 @@ class Csv:
         collector.accept(orjson.dumps(message), micros)
 
     def _is_ignored(self, row: CsvRow, record: bytes) -> bool:
-        """Whether a record is a comment, a blank line or an empty row. In a single column, "" is a value."""
+        """Whether a record is a comment, a blank line, an empty row, or the `sep=` line of a text that was joined.
+
+        In a single column, "" is a value.
+        """
         comment = self._options.comment
-        if comment and record.startswith(comment):
+        if (comment and record.startswith(comment)) or (self.layout.delimiter and SEP_LINE.fullmatch(record)):
             return True
-        is_empty = not any(row.fields) or (len(row.fields) == 1 and not row.fields[0].strip())
+        is_empty = not any(map(bytes.strip, row.fields))
         return is_empty and not row.problem and (len(self._fields) > 1 or not record.strip(b"\r\n"))
 
     def _bounded(self, text: bytes) -> bytes:

@@ -14,6 +14,7 @@ from tests.unit.connectors.texts import NOW, Outcome, read_all
 
 WIDE = Limits(clock=lambda: NOW)
 BOM = b"\xef\xbb\xbf"
+TWO_LINES = "id,name\n1,Ann\n2,Bob\n"
 TWO = [{"id": "1", "name": "Ann"}, {"id": "2", "name": "Bob"}]
 
 
@@ -54,6 +55,17 @@ def test_a_sep_line_names_a_tab_or_stands_before_rows_without_a_header() -> None
     assert both(b"sep=,\nid,name\n1,Ann\n2,Bob\n", "a.tsv") == TWO
 
 
+def test_a_sep_line_is_read_among_skipped_lines_and_skipped_in_joined_texts() -> None:
+    assert both(b"sep=;\nReport\nid;name\n1;Ann\n2;Bob\n", skip_lines=2) == TWO
+    for mark in (b"", BOM):
+        for sep in (b"sep=;\r\n", b"SEP=;\n", b'"sep=;"\n', b"sep=;;\n"):
+            first, second = mark + sep + b"id;name\n", mark + sep + b"id;name\n2;Bob\n"
+            assert both(first + b"1;Ann\n" + second) == TWO
+            if mark and b'"' not in sep:
+                assert both(first + b"1;Ann\n2;Bob" + second) == [*TWO, TWO[1]]
+    assert both(b"id,name\n1,sep=\nsep=,\n")[1] == {"id": "sep=", "name": ""}
+
+
 def test_a_sep_line_that_contradicts_the_configuration_is_an_error() -> None:
     assert code(b"sep=;\nid;name\n1;Ann\n", delimiter=",") == "sep_line_conflict"
     assert code("sep=§\nid§name\n".encode()) == "unsupported_sep_line"
@@ -77,6 +89,22 @@ def test_a_mark_is_dropped_where_text_begins_again() -> None:
     assert both(utf16, encoding="utf-16") == TWO
 
 
+@pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "utf-16", "utf-16-le", "shift_jis", "cp037"])
+def test_a_mark_of_utf_8_goes_before_the_configured_encoding(encoding: str) -> None:
+    text = BOM + "id,größe\n1,ü\n".encode()
+    assert both(text, encoding=encoding) == [{"id": "1", "größe": "ü"}]
+    assert both(gzip.compress(text), "a.csv.gz", encoding=encoding) == [{"id": "1", "größe": "ü"}]
+    assert both(BOM + b'{"id":1}\n', "a.ndjson", encoding=encoding) == [{"id": 1}]
+
+
+def test_a_text_without_a_mark_has_the_configured_encoding() -> None:
+    for start in ("ï", "ï»", "ï»x"):
+        assert both((start + ",b\n1,2\n").encode("latin-1"), encoding="latin-1") == [{start: "1", "b": "2"}]
+    assert both(b"\xef", encoding="latin-1") == []
+    swapped = "\ufeffid,name\n1,Ann\n".encode("utf-16-be")
+    assert code(swapped, encoding="utf-16-le") == code(TWO_LINES.encode("utf-32")) == "utf_16_mark"
+
+
 def test_a_mark_within_a_value_stays() -> None:
     assert both(b'id,name\n1,"a\xef\xbb\xbfb"\n') == [{"id": "1", "name": "a\ufeffb"}]
     assert both(b'{"id":"}\xef\xbb\xbf{"}\n', "a.ndjson") == [{"id": "}\ufeff{"}]
@@ -98,7 +126,7 @@ def test_made_up_names_are_unique() -> None:
 
 
 def test_line_ends_in_a_header_cell_are_blanks() -> None:
-    for end in (b"\n", b"\r\n", b"\r"):
+    for end in (b"\n", b"\r\n", b"\r", b"\v", b"\f", b"\xc2\x85", b"\xe2\x80\xa8", b"\xe2\x80\xa9"):
         assert both(b'id,"first' + end + b'name"\n1,Ann\n') == [{"id": "1", "first name": "Ann"}]
     assert code(b"id\rname\r\n1,Ann\n") == "bare_cr_in_header"
     assert code(b'id,"name"x\n1,Ann\n') == "text_after_header_quote"
@@ -120,10 +148,13 @@ def test_comments_are_skipped() -> None:
     assert both(b"#id,name\n#1,Ann\n") == [{"#id": "#1", "name": "Ann"}]
 
 
-@pytest.mark.parametrize("empty", [b",\n", b"\r\n", b"  \n", b",,,,\r\n", b'"",""\n'])
+@pytest.mark.parametrize(
+    "empty", [b",\n", b"\r\n", b"  \n", b",,,,\r\n", b'"",""\n', b" ,\t\n", b'," "\n', b" , , \r\n"]
+)
 def test_empty_rows_are_skipped(empty: bytes) -> None:
     assert both(empty + b"id,name\n" + empty + b"1,Ann\n" + empty * 2 + b"2,Bob\n" + empty) == TWO
     assert both(b'id\n""\n\n1\n') == [{"id": ""}, {"id": "1"}]
+    assert both(b"id,name\n ,x\n\t, y\n") == [{"id": " ", "name": "x"}, {"id": "\t", "name": " y"}]
 
 
 @pytest.mark.parametrize(
