@@ -1,6 +1,7 @@
 """Checks schema compatibility with Apache Avro's own checker."""
 
 import json
+from functools import cache
 from typing import Any
 
 from avro.compatibility import ReaderWriterCompatibilityChecker, SchemaCompatibilityType
@@ -16,7 +17,12 @@ def problems(writer: Any, reader: Any) -> list[str]:
 
 
 def parsed(schema: Any) -> Schema:
-    return parse(json.dumps(distinct(schema)))
+    return _parsed(json.dumps(distinct(schema)))
+
+
+@cache
+def _parsed(text: str) -> Schema:
+    return parse(text)
 
 
 def distinct(schema: Any) -> Any:

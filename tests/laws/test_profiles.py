@@ -81,6 +81,7 @@ def test_a_profile_with_too_many_identities_is_bounded_in_any_order() -> None:
         assert len(worlds[0].nodes["00:shared:x"].edges) == 7
 
 
+@pytest.mark.slow
 def test_profiles_with_too_many_identities_do_not_depend_on_the_order() -> None:
     for seed in range(ORDERS):
         rng = random.Random(f"too many {seed}")

@@ -50,6 +50,7 @@ async def longest_liveness(client: Client, requests: Awaitable[Any]) -> float:
     return longest
 
 
+@pytest.mark.slow
 async def test_previews_of_a_costly_mapping_leave_the_api_live(client: Client) -> None:
     await send_long_texts(client, 20)
     answers: list[Answer] = []

@@ -34,6 +34,7 @@ async def completed(entrepot: CommandLine, words: str, shell: str = "bash", **en
     return [line.partition(",")[2] for line in output.decode().splitlines() if line]
 
 
+@pytest.mark.slow
 async def test_names_are_completed(entrepot: CommandLine) -> None:
     job = await entrepot.create("Flights of New York")
     await entrepot.create("Planes")

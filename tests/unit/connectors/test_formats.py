@@ -107,6 +107,7 @@ def test_a_record_of_50_megabytes_is_rejected_in_bounded_memory(path: str) -> No
     assert [str(message["a"]) for message in messages(outcome)] == ["1", "3"]
 
 
+@pytest.mark.slow
 def test_an_unclosed_quote_rejects_its_row_only() -> None:
     for size in (100, 1_000_000):
         outcome = read_all(b'a,b\n1,2\n3,"4\n' + b"5,6\n" * size, limits=Limits(record_bytes=1000))

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from app.profile_store.partition_store import Changes, PartitionStore
 from app.profiles.dedup import WINDOW_DAYS, DedupWindow
 
@@ -35,6 +37,7 @@ def test_a_batch_is_remembered_for_a_week_and_then_removed(tmp_path: Path) -> No
     store.close()
 
 
+@pytest.mark.slow
 def test_the_store_holds_at_most_two_weeks_of_single_messages(tmp_path: Path) -> None:
     a_day, now = 4_000, 0.0
     store = PartitionStore.open(tmp_path)

@@ -238,6 +238,7 @@ def person(name: str) -> tuple[str, str, str]:
     return email, here, there
 
 
+@pytest.mark.slow
 async def test_a_crash_at_any_step_leaves_nothing_half_done(rig: Rig) -> None:
     steps = 0
     for step in count():

@@ -9,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from app.lanes.chunk import MappingChunk
 from app.profiles.partition import ProfilePartition
 from app.rebuild.columnar.fold import fold_records
@@ -194,6 +196,7 @@ SCOPES = (
 )
 
 
+@pytest.mark.slow
 async def test_folded_messages_give_the_same_state_as_rows(tmp_path: Path) -> None:
     begin = folds = 0
     with rebuilds(tmp_path) as (rows, columns):  # opening stores for each seed would take longer than all the rest

@@ -69,6 +69,7 @@ def same(found: list[dict[str, Any]] | None, wanted: list[dict[str, Any]] | None
     return True
 
 
+@pytest.mark.slow
 def test_columns_equal_the_parser_or_are_none_for_any_mix_of_lines() -> None:
     some = 0
     for seed in range(3_000):

@@ -31,6 +31,7 @@ async def process(database_url: str, task: str) -> tuple[int, str]:
     return child.returncode or 0, stderr.decode()
 
 
+@pytest.mark.slow
 async def test_processes_that_start_together_create_the_tables_once(database_url: str) -> None:
     assert await asyncio.gather(*(process(database_url, "open") for _ in range(4))) == [(0, "")] * 4
     store = await ReadStore.open(database_url)
@@ -38,6 +39,7 @@ async def test_processes_that_start_together_create_the_tables_once(database_url
     await store.close()
 
 
+@pytest.mark.slow
 async def test_processes_that_apply_the_same_events_count_them_once(store: ReadStore, database_url: str) -> None:
     writers = asyncio.gather(*(process(database_url, "write") for _ in range(2)))
     while not writers.done():
@@ -104,6 +106,7 @@ async def test_the_store_stays_usable_after_cancelled_reads(store: ReadStore) ->
     assert await store.jobs.get("job-1") == partition.job()
 
 
+@pytest.mark.slow
 async def test_after_a_killed_writer_the_next_applies_each_event_once(store: ReadStore, database_url: str) -> None:
     first = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tests.unit.store.store_process", database_url, "write", cwd=ROOT

@@ -149,5 +149,6 @@ def test_a_fork_server_that_cannot_import_is_an_error() -> None:
     server.close()
 
 
+@pytest.mark.slow
 def test_preloading_starts_no_thread() -> None:
     assert subprocess.run([sys.executable, "-c", PRELOAD], capture_output=True, check=True, text=True).stdout == "1\n"
