@@ -25,7 +25,7 @@ from app.api.jobs import events, history, jobs
 from app.api.lanes import backfill_preview, lanes
 from app.api.pages.pages import add_pages
 from app.api.pages.reference import reference_page
-from app.api.profiles import findings, forgettings, profiles
+from app.api.profiles import findings, forgettings, profiles, suggestions
 from app.api.routing.middleware import handle_errors, handler_of, protect
 from app.api.routing.openapi import document
 from app.api.routing.parsing import MAX_BODY_BYTES
@@ -199,6 +199,7 @@ ALL: Final[tuple[Route, ...]] = (  # fixed paths before paths with variables
     *collect_bulk.ROUTES,
     *dead_letters.ROUTES,
     *streams.ROUTES,
+    *suggestions.ROUTES,
     *lanes.ROUTES,
     *backfill_preview.ROUTES,
     *profiles.ROUTES,

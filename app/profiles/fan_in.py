@@ -10,6 +10,7 @@ import orjson
 
 from projections.profiles.fan_in import MIN_FAN_IN, fan_in_of
 from projections.profiles.identity_node import Node
+from projections.profiles.profile_view import kind_of
 
 FACT: Final = "fan_in"
 MAX_PROFILES: Final = 1_000  # stored; those whose identities have the most links
@@ -27,6 +28,16 @@ class FanIn:
     def profiles(self) -> Mapping[str, Mapping[str, int]]:
         """The links by identity, by the root of the profile."""
         return self._profiles
+
+    def exceeding(self, limits: Mapping[str, int]) -> list[tuple[str, str]]:
+        """Return the identities with more links than the limit of their kind, most links first: root, ranked key."""
+        rows = [
+            (-count, root, key)
+            for root, links in self._profiles.items()
+            for key, count in links.items()
+            if count > limits.get(kind_of(key), count)
+        ]
+        return [(root, key) for _, root, key in sorted(rows)]
 
     def inspect(self, node: Node) -> None:
         """Update the links of a changed node."""

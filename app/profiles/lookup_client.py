@@ -4,7 +4,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 import aiohttp
 import orjson
@@ -29,6 +29,15 @@ class KeyPage:
 
     offsets: Mapping[str, int]
     nodes: Sequence[Node]
+
+
+class FanInRow(NamedTuple):
+    """An identity with many links: the root of its profile and its own key, both ranked."""
+
+    root: str
+    key: str
+    links: int
+    since: int  # event time of the link that exceeded the limit, in microseconds since 1970 UTC
 
 
 class ProfilesClient:
@@ -133,15 +142,14 @@ class GenerationReader:
         response = await self._post("page", partition, start=start, limit=limit)
         return KeyPage(response["offsets"], [Node(key, *stored) for key, stored in response["nodes"]])
 
-    async def fan_in(self, partition: int) -> Mapping[str, Mapping[str, int]]:
-        """Return the links of identities with many of them, by the root of their profile, all as ranked keys.
+    async def fan_in(self, partition: int, limits: Mapping[str, int]) -> list[FanInRow]:
+        """Return the identities with more links than the limit of their kind, at most those with the most.
 
         Raises:
             PartitionUnavailable: the owner can't be reached.
 
         """
-        profiles: Mapping[str, Mapping[str, int]] = await self._post("fan-in", partition)
-        return profiles
+        return [FanInRow(*row) for row in await self._post("fan-in", partition, limits=limits)]
 
     async def _post(self, path: str, partition: int, **content: Any) -> Any:
         owner = await self._plane.owner(self.generation, partition)

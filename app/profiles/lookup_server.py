@@ -1,5 +1,6 @@
 """Answers look-ups in the partitions of this process. A caller needs the secret from the owner table."""
 
+import asyncio
 import secrets
 from collections.abc import Mapping
 from hmac import compare_digest
@@ -15,11 +16,13 @@ from app.profiles.open_partitions import OpenPartitions
 from app.profiles.partition import ProfilePartition
 from app.store.data_plane import Owner, PlaneStore
 from projections.definitions.rules import key_hash
+from projections.profiles.fan_in import link_times
 from projections.profiles.identity_node import Node
-from projections.profiles.profile_view import shown_key
+from projections.profiles.profile_view import kind_of, shown_key
 from projections.profiles.updates import stored_state
 
 MAX_COMPARED_KEYS: Final = 300  # in one request: about three milliseconds
+MAX_FINDINGS: Final = 100  # in a response
 MAX_RESPONSE_BYTES: Final = 4 * 1024 * 1024  # of nodes in a response, unless a single one is larger
 
 
@@ -33,7 +36,8 @@ class LookupServer:
       `{"keys": [key, …], "next": where to continue, or null}`.
     - `POST /page` takes `"start": key` and `"limit": n` in place of the keys, and returns the stored nodes from that
       key on, in as many bytes: `{"offsets": {topic: next offset}, "nodes": [[key, node], …]}`.
-    - `POST /fan-in` returns the identities that have many links: `{root: {key: links}}`.
+    - `POST /fan-in` takes `"limits": {kind: links}`, and returns the identities with more links, at most
+      `MAX_FINDINGS` with the most: `[[root, key, links, time of the link that exceeded the limit], …]`.
 
     404: the partition is not open here.
     """
@@ -101,8 +105,15 @@ class LookupServer:
         return _respond({"offsets": partition.store.offsets(), "nodes": nodes})
 
     async def _fan_in(self, request: web.Request) -> web.Response:
-        partition, _ = await self._parsed(request)
-        return _respond(partition.fan_in.profiles)
+        partition, body = await self._parsed(request)
+        rows = list[tuple[str, str, int, int]]()
+        for root, key in partition.fan_in.exceeding(body["limits"])[:MAX_FINDINGS]:
+            node, limit = partition.nodes.peek(root), body["limits"][kind_of(key)]
+            times = link_times(node.edges, key) if node else []
+            if len(times) > limit:
+                rows.append((root, key, len(times), times[limit]))
+            await asyncio.sleep(0)  # a large profile takes a millisecond or two
+        return _respond(rows)
 
     async def _parsed(self, request: web.Request) -> tuple[ProfilePartition, Mapping[str, Any]]:
         body: Mapping[str, Any] = orjson.loads(await request.read())

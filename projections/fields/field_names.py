@@ -32,6 +32,7 @@ OBJECT_WORDS: Final = _word_set(
     "store ticket trace transaction version view zip"
 )
 CODE_WORDS: Final = _word_set("ean fax iban isbn mobile phone plz postal postcode ssn tel telephone zip zipcode")
+PHONE_WORDS: Final = _word_set("cell cellphone handy mobile msisdn phone tel telephone")
 TIME_WORDS: Final = _word_set("at date hour time timestamp ts when")
 TIME_SUFFIXES: Final = ("time", "date", "timestamp", "hour")
 OTHER_DATE_WORDS: Final = _word_set("birth birthday birthdate born dob due end ends expire expires expiry until valid")
@@ -101,6 +102,12 @@ def timestamp_grade(name: str) -> int:
 def is_code(name: str) -> bool:
     """Whether a field holds codes of digits, such as phone numbers or postal codes."""
     return not CODE_WORDS.isdisjoint(words(name))
+
+
+def is_phone(name: str) -> bool:
+    """Whether a field is named like a phone number, and not like the ID of a phone."""
+    name_words = words(name)
+    return not PHONE_WORDS.isdisjoint(name_words) and not {"id", "uuid", "guid", "key"}.intersection(name_words)
 
 
 def title_of(path: FieldPath) -> str:

@@ -35,8 +35,8 @@ FieldKey = str | tuple[str, ...]  # the name of a top-level field, or the path o
 class FieldFacts:
     """The statistics of one field. `types` and `patterns` list only values that occurred.
 
-    `patterns` counts patterns of texts, one per text, without `other`; `epoch_*` are additional patterns of texts and
-    numbers. `distinct` is the estimated number of distinct texts and numbers.
+    `patterns` counts patterns of texts, one per text, without `other`; `epoch_*` and `placeholder` are additional
+    patterns of texts and numbers. `distinct` is the estimated number of distinct texts and numbers.
     """
 
     path: FieldPath
@@ -105,8 +105,8 @@ class _Field:
                 self._widen(value)
         else:
             return
-        if facts.epoch:
-            self.patterns[facts.epoch] += 1
+        if facts.extra:
+            self.patterns[facts.extra] += 1
         if facts.value_hash < self.distinct.limit:
             self.distinct.add(facts.value_hash)
 

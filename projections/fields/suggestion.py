@@ -4,19 +4,22 @@ It selects identities cautiously: all identities of a message are linked to one 
 unrelated profiles. The user reviews the suggestion before it is applied.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 import orjson
 
 from projections.fields.field_names import (
     EMAIL,
+    FieldPath,
     attribute_name,
     display_path,
     expression_of,
     identity_kind,
     is_code,
+    is_phone,
     parse_id_name,
     person_grade,
     timestamp_grade,
@@ -24,10 +27,12 @@ from projections.fields.field_names import (
     words,
 )
 from projections.fields.field_stats import FieldFacts, FieldStats, merge_sketches
-from projections.fields.text_patterns import EPOCHS, PLACEHOLDER, TIMESTAMP, UUID
+from projections.fields.text_patterns import DIGITS, EPOCHS, INTEGER, PHONE, PLACEHOLDER, TIMESTAMP, UUID
 from projections.identities.value_rules import with_defaults
 from projections.mapping.mapping import (
+    DEFAULT_FAN_IN_LIMIT,
     MAX_ATTRIBUTES,
+    MAX_BLOCKED_VALUES,
     MAX_IDENTITIES,
     MAX_NAME_CHARACTERS,
     MAX_RANK,
@@ -44,7 +49,12 @@ LOW_FILL: Final = 0.05
 MIN_DISTINCT: Final = 50  # distinct values suffice for an ID, whatever the number of messages
 MIN_DISTINCT_SHARE: Final = 0.05  # of the values, for an ID with fewer distinct values
 PERSON_FACTORS: Final = (0.3, 0.8, 1.0)  # by person grade
+MAX_SHARED: Final = 0.05  # of the values of an identity may link too many others
+MIN_PHONE_DIGITS: Final = 7  # shorter numbers are extensions
+CONTACTS: Final = {EMAIL: "Email address", PHONE: "Phone number"}  # formats of identities, and titles of their kinds
 COUNT_SUFFIX: Final = "_messages"
+SHARED_VALUES: Final = "; as an identity it would link all profiles with the same value"
+NONE_SHARED: Final[Mapping[str, Sequence[str]]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,21 +76,24 @@ class Suggestion(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
-    """A candidate for an identity."""
+    """A candidate for an identity; `form` is a key of `CONTACTS`, or empty."""
 
     facts: FieldFacts
     kind: str
     person: int
     score: float
     reason: str
+    form: str = ""
 
 
 @dataclass(slots=True)
 class _Draft:
-    """The stream, and the reasons collected so far."""
+    """The stream, the rules beside which a mapping is suggested, and the reasons collected so far."""
 
     stream: str
     sampled: int
+    rules: IdentityRules
+    shared: Mapping[str, Sequence[str]]  # by kind
     reasons: list[Reason] = field(default_factory=list)
 
     def explain(self, pointer: str, text: str) -> None:
@@ -94,22 +107,30 @@ class _Draft:
 
 
 def suggest(
-    stream: str, stats: FieldStats, rules: IdentityRules = NO_IDENTITY, reserved: Collection[str] = ()
+    stream: str,
+    stats: FieldStats,
+    rules: IdentityRules = NO_IDENTITY,
+    reserved: Collection[str] = (),
+    shared: Mapping[str, Sequence[str]] = NONE_SHARED,
 ) -> Suggestion:
     """Suggest a mapping, and identity rules that add its kinds to the given `rules`.
 
     `reserved` are the attribute names of other streams. The mapping avoids them, so that two streams share an attribute
-    only by intention.
+    only by intention. `shared` are the values, by kind, that link too many others and are not blocked yet: the identity
+    rules block them, and a kind that has many of them is not used.
     """
-    draft = _Draft(stream, max(stats.sampled, 1))
+    draft = _Draft(stream, max(stats.sampled, 1), rules, shared)
     fields = [facts for facts in stats.fields() if "\0" not in facts.name]  # rules can't name such a field
     timestamp = _timestamp(draft, fields)
     others = [facts for facts in fields if timestamp is None or facts.path != (timestamp["field"],)]
     candidates = sorted(_candidates(draft, others), key=_by_score)
-    chosen = _choose_identities(candidates)
+    objections = _objections(draft, candidates)
+    chosen = _choose_identities([candidate for candidate in candidates if candidate.facts.path not in objections])
+    chosen = _without_fan_in(draft, chosen, objections)
+    warnings = {candidate.facts.path: SHARED_VALUES for candidate in candidates} | objections
     mapping = {
-        "identities": [_identity(draft, index, candidate, rules) for index, candidate in enumerate(chosen)],
-        "attributes": _attributes(draft, others, chosen, candidates, reserved),
+        "identities": [_identity(draft, index, candidate) for index, candidate in enumerate(chosen)],
+        "attributes": _attributes(draft, others, chosen, warnings, reserved),
         "timestamp": timestamp,
     }
     if not chosen:
@@ -117,15 +138,20 @@ def suggest(
             "/identities",
             "no field with distinct values looks like an ID or an email address; choose an identity",
         )
-    return Suggestion(mapping, _kinds(chosen, rules), tuple(draft.reasons), stats.sampled)
+    return Suggestion(mapping, _kinds(draft, chosen), tuple(draft.reasons), stats.sampled)
 
 
-def suggest_beside(stream: str, sketches: Iterable[bytes], bodies: Mapping[str, str]) -> Suggestion:
+def suggest_beside(
+    stream: str,
+    sketches: Iterable[bytes],
+    bodies: Mapping[str, str],
+    shared: Mapping[str, Sequence[str]] = NONE_SHARED,
+) -> Suggestion:
     """Suggest a mapping from sketches of field statistics, beside the active bodies, by definition id."""
     parsed = {name: orjson.loads(body) for name, body in bodies.items() if name != mapping_of(stream)}
     rules = parse_identity(parsed.pop(IDENTITY)) if IDENTITY in parsed else NO_IDENTITY
     used_names = {attribute["name"] for body in parsed.values() for attribute in body.get("attributes") or ()}
-    return suggest(stream, merge_sketches(sketches), rules, used_names)
+    return suggest(stream, merge_sketches(sketches), rules, used_names, shared)
 
 
 def _by_score(candidate: _Candidate) -> tuple[float, tuple[str, ...]]:
@@ -161,9 +187,11 @@ def _candidates(draft: _Draft, fields: list[FieldFacts]) -> Iterator[_Candidate]
         name, fill = words(facts.path[-1]), draft.fill(facts)
         score = fill * (1 + min(1.0, facts.distinct / present)) / 2
         id_name = parse_id_name(draft.stream, facts.path)
-        if facts.patterns.get("email", 0) >= MIN_SHARE * present and fill >= LOW_FILL:
+        form = _contact_form(facts)
+        if form and fill >= LOW_FILL:
             person = min(2, 2 * person_grade(name))
-            yield _Candidate(facts, EMAIL, person, 0.95 * score * PERSON_FACTORS[person], "looks like an email address")
+            score *= (0.95 if form == EMAIL else 0.9) * PERSON_FACTORS[person]
+            yield _Candidate(facts, _kind_of(draft.rules, form), person, score, _looks_like(facts, form), form)
         elif id_name and fill >= (LOW_FILL if id_name.person == 2 else HIGH_FILL):
             score *= PERSON_FACTORS[id_name.person] * (0.75 if id_name.by_number else 1)
             yield _Candidate(facts, id_name.kind, id_name.person, score, "is named like an ID")
@@ -173,62 +201,123 @@ def _candidates(draft: _Draft, fields: list[FieldFacts]) -> Iterator[_Candidate]
             yield _Candidate(facts, identity_kind(name) or "uuid", person, score, "looks like a UUID")
 
 
+def _contact_form(facts: FieldFacts) -> str:
+    """Return the format of a field of addresses or phone numbers; empty for others."""
+    counts = facts.patterns.get
+    if counts(EMAIL, 0) >= MIN_SHARE * _named(facts):
+        return EMAIL
+    numbers = counts(PHONE, 0)
+    is_long = max(facts.max_length or 0, len(str(int(facts.max_value or 0)))) >= MIN_PHONE_DIGITS
+    if is_phone(facts.path[-1]) and is_long:
+        numbers += counts(DIGITS, 0) + counts(INTEGER, 0) + facts.types.get("integer", 0)
+    return PHONE if numbers >= MIN_SHARE * _named(facts) else ""
+
+
+def _kind_of(rules: IdentityRules, form: str) -> str:
+    """Return the kind of a format: the best of the rules that has it, else one of its name."""
+    return min(((kind.rank, kind.kind) for kind in rules.kinds if kind.format == form), default=(0, form))[1]
+
+
+def _looks_like(facts: FieldFacts, form: str) -> str:
+    if form == EMAIL:
+        return "looks like an email address"
+    national = _named(facts) - facts.patterns.get(PHONE, 0)
+    if not national:
+        return "looks like a phone number"
+    share = _share(national, _named(facts))
+    return (
+        f"looks like a phone number ({share} without a country code, which are rejected unless its type has a region)"
+    )
+
+
 def _named(facts: FieldFacts) -> int:
     """Return the number of values that are no placeholders."""
     return facts.present - facts.patterns.get(PLACEHOLDER, 0)
 
 
+def _objections(draft: _Draft, candidates: list[_Candidate]) -> dict[FieldPath, str]:
+    """Return why candidates are no identities, by path."""
+    objections = {}
+    for candidate in candidates:
+        facts, shared = candidate.facts, draft.shared.get(candidate.kind, ())
+        if 2 * _named(facts) < facts.present:
+            share = _share(facts.present - _named(facts), facts.present)
+            objections[facts.path] = f"; it is no identity, as {share} of its values are placeholders"
+        elif len(shared) > MAX_SHARED * facts.distinct:
+            count = f"{len(shared):,} values of the identity type {candidate.kind}"
+            objections[facts.path] = f"; it is no identity, as {count} link too many others"
+    return objections
+
+
+def _without_fan_in(draft: _Draft, chosen: list[_Candidate], objections: dict[FieldPath, str]) -> list[_Candidate]:
+    """Return the identities without those that would link too many others on average; adds the objections."""
+    limits = {kind.kind: kind.fan_in_limit for kind in draft.rules.kinds}
+    most = max((candidate.facts.distinct for candidate in chosen), default=0)
+    for candidate in chosen:
+        links = most / candidate.facts.distinct
+        if links > limits.get(candidate.kind, DEFAULT_FAN_IN_LIMIT):
+            objections[candidate.facts.path] = (
+                f"; as an identity each of its values would link about {links:,.0f} others"
+            )
+    return [candidate for candidate in chosen if candidate.facts.path not in objections]
+
+
 def _choose_identities(candidates: list[_Candidate]) -> list[_Candidate]:
     """Return the identities, the best first: all that surely identify the person, else one that may.
 
-    Only the best email address is used: several addresses probably belong to several people.
+    Only the best address and the best phone number are used: several of them probably belong to several people.
     """
-    emails = [candidate for candidate in candidates if candidate.kind == EMAIL][:1]
-    ids = [candidate for candidate in candidates if candidate.kind != EMAIL]
+    contacts = [next((item for item in candidates if item.form == form), None) for form in CONTACTS]
+    ids = [candidate for candidate in candidates if not candidate.form]
     certain = [candidate for candidate in ids if candidate.person == 2]
     people = certain or [candidate for candidate in ids if candidate.person == 1][:1]
-    chosen = [candidate for candidate in (*people, *emails) if candidate.person]
+    chosen = [candidate for candidate in (*people, *contacts) if candidate and candidate.person]
     return sorted(chosen or candidates[:1], key=_by_score)[:MAX_IDENTITIES]
 
 
-def _identity(draft: _Draft, index: int, candidate: _Candidate, rules: IdentityRules) -> dict[str, Any]:
+def _identity(draft: _Draft, index: int, candidate: _Candidate) -> dict[str, Any]:
     facts = candidate.facts
     text = f"{draft.presence(facts)}, {candidate.reason}, and has about {facts.distinct:,} distinct values"
-    placeholders = facts.present - _named(facts)
-    blocked = f"; {_share(placeholders, facts.present)} of its values are placeholders" if placeholders else ""
-    draft.explain(f"/identities/{index}", text + blocked)
-    has_form = all(kind.format == EMAIL for kind in rules.kinds if kind.kind == EMAIL)
-    if candidate.kind == EMAIL and not has_form:
-        return {"expr": f"lower({expression_of(facts.path)})", "kind": EMAIL}
+    placeholders, shared = facts.present - _named(facts), len(draft.shared.get(candidate.kind, ()))
+    text += f"; {_share(placeholders, facts.present)} of its values are placeholders" if placeholders else ""
+    text += f"; the identity rules block {shared:,} of its values, which link too many others" if shared else ""
+    draft.explain(f"/identities/{index}", text)
+    has_form = all(kind.format == EMAIL for kind in draft.rules.kinds if kind.kind == candidate.kind)
+    if candidate.form == EMAIL and not has_form:
+        return {"expr": f"lower({expression_of(facts.path)})", "kind": candidate.kind}
     return {**_source(facts), "kind": candidate.kind}
 
 
-def _kinds(chosen: list[_Candidate], rules: IdentityRules) -> dict[str, Any]:
-    body = identity_body(rules)
-    kinds: list[dict[str, Any]] = body["kinds"]
-    names = {kind.kind for kind in rules.kinds}
-    max_rank = max((kind.rank for kind in rules.kinds), default=-1)
+def _kinds(draft: _Draft, chosen: list[_Candidate]) -> dict[str, Any]:
+    """Return the body of the identity rules with the kinds of the identities, and their shared values blocked."""
+    body = identity_body(draft.rules)
+    kinds = {kind["kind"]: kind for kind in body["kinds"]}
+    max_rank = max((kind.rank for kind in draft.rules.kinds), default=-1)
     for candidate in chosen:
-        if candidate.kind not in names:
+        if candidate.kind not in kinds:
             max_rank = min(max_rank + 1, MAX_RANK)
-            title = "Email address" if candidate.kind == EMAIL else title_of(candidate.facts.path)
-            kinds.append({"kind": candidate.kind, "rank": max_rank, "title": title[:MAX_NAME_CHARACTERS]})
-            names.add(candidate.kind)
-    return dict(with_defaults(body | ({} if rules.kinds else {"blocked_values": None})))
+            title = CONTACTS.get(candidate.form) or title_of(candidate.facts.path)[:MAX_NAME_CHARACTERS]
+            kinds[candidate.kind] = {"kind": candidate.kind, "rank": max_rank, "title": title}
+            if candidate.form:
+                kinds[candidate.kind]["format"] = candidate.form
+        if shared := draft.shared.get(candidate.kind):
+            kind = kinds[candidate.kind]
+            kind["blocked_values"] = sorted({*kind.get("blocked_values", ()), *shared})[:MAX_BLOCKED_VALUES]
+    body["kinds"] = list(kinds.values())
+    return dict(with_defaults(body | ({} if draft.rules.kinds else {"blocked_values": None})))
 
 
 def _attributes(
     draft: _Draft,
     fields: list[FieldFacts],
     chosen: list[_Candidate],
-    candidates: list[_Candidate],
+    warnings: Mapping[FieldPath, str],
     reserved: Collection[str],
 ) -> list[dict[str, Any]]:
     name = attribute_name(draft.stream, MAX_NAME_CHARACTERS - len(COUNT_SUFFIX)) + COUNT_SUFFIX
     attributes: list[dict[str, Any]] = [{"name": name, "type": "integer", "merge": "count"}]
     draft.explain("/attributes/0", "the number of messages of this stream")
     used, identities = {name}, {candidate.facts.path for candidate in chosen}
-    rejected = {candidate.facts.path for candidate in candidates} - identities
     parents = {facts.path[:-1] for facts in fields}
     for facts in fields:
         name = attribute_name(facts.name, MAX_NAME_CHARACTERS)
@@ -242,8 +331,8 @@ def _attributes(
             draft.explain("/attributes", f"{display_path(facts.path)} is excluded: {problem}")
             continue
         kind, reason = _type(facts)
-        warning = "; as an identity it would link all profiles with the same value" if facts.path in rejected else ""
-        draft.explain(f"/attributes/{len(attributes)}", f"{draft.presence(facts)}; {reason}{warning}")
+        text = f"{draft.presence(facts)}; {reason}{warnings.get(facts.path, '')}"
+        draft.explain(f"/attributes/{len(attributes)}", text)
         attributes.append({"name": name, **_source(facts), "type": kind, "merge": "latest"})
         used.add(name)
     return attributes

@@ -15,19 +15,24 @@ from schemas.timestamps.formats import timestamp_parser
 
 BLANK: Final = "blank"
 OTHER: Final = "other"
+BOOLEAN: Final = "boolean"
 INTEGER: Final = "integer"
 TIMESTAMP: Final = "timestamp"
 UUID: Final = "uuid"
-PLACEHOLDER: Final = "placeholder"  # such as `N/A` or the nil UUID
+PHONE: Final = "phone"  # with a country code
+DIGITS: Final = "digits"  # with separators or leading zeros, such as national phone numbers
+PLACEHOLDER: Final = "placeholder"  # such as `N/A` or the nil UUID; an additional pattern of integers and booleans
 PATTERNS: Final = (
     BLANK,
-    "boolean",
+    BOOLEAN,
     INTEGER,
     "number",
     TIMESTAMP,
     "email",
     "url",
     UUID,
+    PHONE,
+    DIGITS,
     PLACEHOLDER,
     OTHER,
 )  # every text has exactly one
@@ -48,6 +53,8 @@ _PATTERN: Final = re.compile(
       | (?P<number>-?(?:0|[1-9][0-9]{0,18}+)?\.[0-9]{1,19}+(?:[eE][+-]?[0-9]{1,3}+)?)
       | (?P<timestamp>[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[Tt\ ][0-9:.,Zz+-]{2,30}+)?)
       | (?P<uuid>[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12})
+      | (?P<phone>\(?\+[0-9()][0-9\ ()./-]{6,28}+)
+      | (?P<digits>[0-9(][0-9\ ()./-]{3,28}+)
       | (?P<url>[A-Za-z][A-Za-z0-9+-]{0,15}+://\S++)
       | (?P<email>[^\s@<>,;:]{1,64}+@[^\s@<>,;:.]++(?:\.[^\s@<>,;:.]++)++)""",
     re.VERBOSE,
@@ -55,10 +62,10 @@ _PATTERN: Final = re.compile(
 
 
 class TextFacts(NamedTuple):
-    """The pattern of a value. `epoch` is empty unless it may be an epoch timestamp."""
+    """The pattern of a value, and an additional one if it may be an epoch timestamp or a placeholder."""
 
     pattern: str
-    epoch: str
+    extra: str
     value_hash: int
 
 
@@ -72,7 +79,8 @@ def number_facts(number: float) -> TextFacts:
     """Return the epoch unit and the hash of a number. Equal numbers have the same hash."""
     if type(number) is float and number.is_integer():
         number = int(number)
-    return TextFacts(OTHER, epoch_of(number), hash_text(f"#{number:x}" if type(number) is int else f"#{number!r}"))
+    extra = PLACEHOLDER if str(number) in _PLACEHOLDERS else epoch_of(number)
+    return TextFacts(OTHER, extra, hash_text(f"#{number:x}" if type(number) is int else f"#{number!r}"))
 
 
 def epoch_of(number: float) -> str:
@@ -87,15 +95,18 @@ def _text_facts(text: str) -> TextFacts:
     excerpt = text[:MAX_CHECKED_CHARACTERS].strip()
     match: Any = _PATTERN.fullmatch(excerpt)
     pattern: str = match.lastgroup if match else OTHER
+    extra = epoch_of(int(excerpt)) if pattern == INTEGER else ""
     if not excerpt:
         pattern = BLANK
     elif pattern == TIMESTAMP and _ISO(excerpt) is None:
         pattern = OTHER
     elif len(excerpt) <= MAX_BOOLEAN_CHARACTERS and excerpt.lower() in BOOLEANS:
-        pattern = "boolean"
-    elif pattern in {OTHER, UUID} and excerpt in _PLACEHOLDERS:
+        pattern = BOOLEAN
+    elif pattern in {OTHER, UUID, DIGITS} and excerpt in _PLACEHOLDERS:
         pattern = PLACEHOLDER
-    return TextFacts(pattern, epoch_of(int(excerpt)) if pattern == INTEGER else "", hash_text(text))
+    if pattern in {INTEGER, BOOLEAN} and excerpt in _PLACEHOLDERS:
+        extra = PLACEHOLDER
+    return TextFacts(pattern, extra, hash_text(text))
 
 
 _cached_text_facts = lru_cache(maxsize=4096)(_text_facts)

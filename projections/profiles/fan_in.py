@@ -15,3 +15,8 @@ def fan_in_of(edges: Edges) -> Mapping[str, int]:
         return {}
     links = Counter(key for edge in edges for key in edge.split(EDGE_SEPARATOR))
     return {key: count for key, count in links.items() if count > MIN_FAN_IN}
+
+
+def link_times(edges: Edges, key: str) -> list[int]:
+    """Return the event time (microseconds since 1970 UTC) of the first message behind each link of a key, in order."""
+    return sorted(stamp[0] for edge, stamp in edges.items() if key in edge.split(EDGE_SEPARATOR))

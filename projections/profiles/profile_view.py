@@ -71,6 +71,11 @@ def shown_key(ranked: str) -> str:
     return ranked[RANK_CHARACTERS:]
 
 
+def kind_of(ranked: str) -> str:
+    """Return the kind of a ranked key."""
+    return shown_key(ranked).partition(":")[0]
+
+
 def evidence_of(stamp: Stamp) -> Evidence:
     """Return the message with that stamp. The batch of a job's messages is the job id and a number."""
     at, batch, index = stamp

@@ -1,4 +1,4 @@
-"""Streams over HTTP: message counts, statistics of fields, and a mapping suggested from them."""
+"""Streams over HTTP: message counts and statistics of fields."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -6,15 +6,13 @@ from datetime import datetime
 from typing import Annotated, Any, Final
 
 from aiohttp import web
-from pydantic import BaseModel, Field, JsonValue
+from pydantic import BaseModel, Field
 
-from app.api.definitions.definitions import active_versions, check_loaded
-from app.api.http.problems import ApiProblem, not_found
+from app.api.http.problems import not_found
 from app.api.routing.responses import View, respond
 from app.api.routing.routes import Query, RequestContext, ResponseSpec, Routes
 from app.store.models import BlockedIdentities, StreamView
 from projections.fields.field_stats import FieldFacts, summarize
-from projections.fields.suggestion import Reason, suggest_beside
 from schemas.instants import moment
 
 
@@ -30,7 +28,7 @@ class FieldView(View):
     distinct: Annotated[int, Field(description="approximate number of distinct strings and numbers")]
     patterns: Annotated[
         dict[str, int],
-        Field(description="patterns of the strings, such as email; epoch_s, epoch_ms and epoch_us also of numbers"),
+        Field(description="patterns of the strings, such as email; `placeholder` and `epoch_…` also of numbers"),
     ]
     last_seen_at: Annotated[datetime, Field(description="the latest event time of a message that has it")]
     min_length: Annotated[int | None, Field(description="of the strings, in characters")]
@@ -62,15 +60,6 @@ class StreamDetail(BaseModel):
     blocked: Annotated[list[BlockedView], Field(description="most frequent first")]
 
 
-class SuggestionView(BaseModel):
-    """A suggested mapping, the identity rules that it needs, and the reasons by JSON pointers into the mapping."""
-
-    mapping: dict[str, JsonValue]
-    identity: dict[str, JsonValue]
-    reasons: list[Reason]
-    sampled: int
-
-
 ROUTES: Final = Routes("streams", "/v2/stream")
 
 
@@ -85,7 +74,7 @@ async def list_streams(call: RequestContext[Query, None]) -> web.Response:
 )
 async def get_stream(call: RequestContext[Query, None]) -> web.Response:
     """Return the statistics of a stream and of its fields."""
-    lanes = await _lanes(call)
+    lanes = await lanes_of(call)
     sketches = await call.api.store.streams.sketches(lanes[0].stream)
     async with call.evaluator() as evaluator:
         summary = await evaluator.call(summarize, sketches)
@@ -104,34 +93,13 @@ async def get_stream(call: RequestContext[Query, None]) -> web.Response:
     return respond(call, view)
 
 
-@ROUTES(
-    "GET",
-    "/{name}/suggestion",
-    "Suggest a mapping for a stream, with reasons",
-    ResponseSpec(data=SuggestionView),
-    problems=(404, 429),
-)
-async def get_suggestion(call: RequestContext[Query, None]) -> web.Response:
-    """Return a suggested mapping, and the active identity types together with its own."""
-    check_loaded(call)
-    stream = (await _lanes(call))[0].stream
-    sketches = await call.api.store.streams.sketches(stream)
-    if not sketches:
-        detail = f"no field statistics of stream {stream!r} yet; try again when it has more messages"
-        raise ApiProblem(404, "no_fields_known", detail)
-    bodies = {name: version.body for name, version in active_versions(call).items()}
-    async with call.evaluator() as evaluator:
-        suggestion = await evaluator.call(suggest_beside, stream, sketches, bodies)
-    view = SuggestionView(
-        mapping=suggestion.mapping,
-        identity=suggestion.identity,
-        reasons=list(suggestion.reasons),
-        sampled=suggestion.sampled,
-    )
-    return respond(call, view)
+async def lanes_of(call: RequestContext[Any, Any]) -> Sequence[StreamView]:
+    """Return the messages of the stream in the path, by lane.
 
+    Raises:
+        ApiProblem: 404, it has none.
 
-async def _lanes(call: RequestContext[Any, Any]) -> Sequence[StreamView]:
+    """
     name = call.path("name")
     lanes = await call.api.store.streams.counts(name)
     if not lanes:

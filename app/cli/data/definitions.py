@@ -59,6 +59,7 @@ FINDINGS: Final = (
     Column("identity", lambda row: row["identity"], wraps=20),
     Column("links", lambda row: row["links"], right=True),
     Column("limit", lambda row: row["limit"], right=True),
+    Column("since", lambda row: local_time(row["since"]), drop=2),
     Column("blocked", lambda row: "yes; rebuild" if row["blocked"] else "no"),
     Column("profile", lambda row: row["profile"], drop=1, wraps=20),
 )

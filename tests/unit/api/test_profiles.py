@@ -173,6 +173,19 @@ async def test_placeholders_link_nobody(client: Client) -> None:
     assert f'entrepot_blocked_identities{{kind="email",lane="realtime"}} {2 * len(PLACEHOLDERS)}.0' in metrics
 
 
+async def suggested_blocks(client: Client, kind: str) -> list[str]:
+    """Poll until a suggestion blocks values of a kind: the lane writes field statistics a moment later."""
+    async with asyncio.timeout(10):
+        while True:
+            suggested = await client.ask("GET", "/v2/stream/visits/suggestion")
+            kinds = suggested.data["identity"]["kinds"] if suggested.status == 200 else []
+            for item in kinds:
+                if item["kind"] == kind and "blocked_values" in item:
+                    values: list[str] = item["blocked_values"]
+                    return values
+            await asyncio.sleep(0.02)
+
+
 @pytest.mark.usefixtures("plane", "rules")
 async def test_an_identity_that_links_many_others_is_a_finding(client: Client) -> None:
     async with asyncio.timeout(30):
@@ -180,9 +193,11 @@ async def test_an_identity_that_links_many_others_is_a_finding(client: Client) -
             await asyncio.sleep(0.02)
     assert first.data == []
     shared = "info@shop.example"
-    await send(client, *({"email": shared, "cookie": f"c{number}"} for number in range(50)))
+    await send(client, *({"email": f"p{number}@shop.example", "cookie": f"p{number}"} for number in range(30)))
+    when = "2026-05-03T10:00:{:02}Z".format
+    await send(client, *({"email": shared, "cookie": f"c{number}", "when": when(number)} for number in range(50)))
     await profile(client, "cookie:c49", lambda item: len(item["identities"]) == 51)
-    await send(client, {"email": shared, "cookie": "c50"}, {"cookie": "c51"})
+    await send(client, {"email": shared, "cookie": "c50", "when": "2026-05-02T00:00:00Z"}, {"cookie": "c51"})
     await profile(client, "cookie:c50", lambda item: len(item["identities"]) == 52)
     await profile(client, "cookie:c51", lambda item: True)
     async with asyncio.timeout(10):
@@ -191,9 +206,10 @@ async def test_an_identity_that_links_many_others_is_a_finding(client: Client) -
     assert findings == [
         {
             "type": "fan_in", "identity": f"email:{shared}", "profile": f"email:{shared}", "links": 51, "limit": 50,
-            "blocked": False,
+            "since": "2026-05-03T10:00:49Z", "blocked": False,
         }
     ]  # fmt: skip
+    assert await suggested_blocks(client, "email") == [shared]
     body = (await client.get("/v2/definition/identity"))["applied"]["body"]
     body["kinds"][0]["blocked_values"] = ["INFO@shop.example"]
     await client.ask("PUT", "/v2/definition/identity/draft", body, If_Match='"1"')

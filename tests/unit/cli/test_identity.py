@@ -11,7 +11,7 @@ from app.cli.session import Session
 BODY = {"kinds": [{"kind": "email", "rank": 0, "blocked_values": ["x@y.example"]}], "blocked_values": ["null"]}
 FINDING = {
     "type": "fan_in", "identity": "email:info@shop.example", "profile": "email:info@shop.example", "links": 51,
-    "limit": 50, "blocked": False,
+    "limit": 50, "since": "2026-05-01T10:00:50Z", "blocked": False,
 }  # fmt: skip
 
 
@@ -37,8 +37,9 @@ async def asked(command: Any, api: Any, **arguments: Any) -> None:
 async def test_findings_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     await asked(identity_findings, Rules())
     head, row = capsys.readouterr().out.splitlines()
-    assert head.split() == ["IDENTITY", "LINKS", "LIMIT", "BLOCKED", "PROFILE"]
-    assert row.split()[:4] == ["email:info@shop.example", "51", "50", "no"]
+    assert head.split() == ["IDENTITY", "LINKS", "LIMIT", "SINCE", "BLOCKED", "PROFILE"]
+    assert row.split()[:4] == ["email:info@shop.example", "51", "50", "2026-05-01"]
+    assert row.split()[6:] == ["no", "email:info@shop.example"]
 
 
 async def test_a_blocked_identity_is_a_draft(capsys: pytest.CaptureFixture[str]) -> None:

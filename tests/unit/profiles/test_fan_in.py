@@ -36,3 +36,13 @@ def test_the_profiles_with_the_most_links_are_kept() -> None:
     assert len(fan_in.profiles) == MAX_PROFILES
     assert min(max(links.values()) for links in fan_in.profiles.values()) > 11
     assert fan_in.profiles["00:email:most"] == {"00:email:most": 90}
+
+
+def test_identities_that_exceed_the_limit_of_their_kind_are_ordered_by_links() -> None:
+    fan_in = FanIn(None)
+    for number, links in enumerate((30, 60, 45)):
+        fan_in.inspect(root(f"00:email:{number}", links))
+    assert fan_in.exceeding({"email": 30, "cookie": 20}) == [
+        ("00:email:1", "00:email:1"), ("00:email:2", "00:email:2"),
+    ]  # fmt: skip
+    assert fan_in.exceeding({"cookie": 10}) == []

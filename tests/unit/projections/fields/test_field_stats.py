@@ -63,9 +63,11 @@ def test_fields_are_counted_including_nested_ones() -> None:
         "url": ["https://example.org/a?b=c", "s3://bucket", "https://" + "x" * 5_000],
         "uuid": ["0d8f9a30-2b6c-4f3e-9f9d-5f1f7a1f2c11"],
         "placeholder": ["N/A", "null", "[object Object]", "00000000-0000-0000-0000-000000000000", "@", "://", "000"],
+        "phone": ["+491701234567", "+43 (0)664 1234567", "(+43) 664-1234567"],
+        "digits": ["01234", "12345678901234567890", "0664/1234567", "(415) 555-0123", "1.2.3"],
         "other": [
-            "N14228", "007", "01234", "+491701234567", "1,5", "1.2.3", "2013-13-01", "2013-02-30 x", "1e5", "٣",
-            "a@b", "a b@c.example", "12345678901234567890", "0d8f9a302b6c4f3e9f9d5f1f7a1f2c11", "\ud800",
+            "N14228", "007", "1,5", "2013-13-01", "2013-02-30 x", "1e5", "٣", "+43", "0664 1234567 x5",
+            "a@b", "a b@c.example", "0d8f9a302b6c4f3e9f9d5f1f7a1f2c11", "\ud800",
         ],
     }.items(),
 )  # fmt: skip
@@ -77,6 +79,12 @@ def test_epoch_timestamps_are_detected_in_texts_and_numbers() -> None:
     values: list[Any] = [1_700_000_000, "1700000000", 1_700_000_000_123, 1_700_000_000_123_456, 1_700_000_000.5, 7, "8"]
     (facts,) = stats(*({"at": value} for value in values)).fields()
     assert facts.patterns == {"integer": 2, "epoch_s": 3, "epoch_ms": 1, "epoch_us": 1}
+
+
+def test_placeholders_are_counted_among_numbers() -> None:
+    values: list[Any] = [0, 0.0, -1, "0", "-1", "true", "N/A", 7, "7", True]
+    (facts,) = stats(*({"id": value} for value in values)).fields()
+    assert facts.patterns == {"integer": 3, "boolean": 1, "placeholder": 7}
 
 
 def test_numbers_out_of_bounds_do_not_extend_the_range() -> None:
@@ -126,6 +134,8 @@ def test_patterns_do_not_backtrack() -> None:
         "a@" * 90,
         "a@" + "b." * 90,
         "1" * 199 + "x",
+        "+" + "1 " * 90 + "x",
+        "0" + "(" * 190 + "x",
         "a" * 199,
         "a@" + "b" * 190 + ".",
         "h" * 10 + "://" + "x" * 180,

@@ -107,6 +107,15 @@ def mail(number: int) -> str:
         ("orders", {"order_id": int, "customer_id": lambda n: n // 2, "product_id": lambda n: n // 3},
          [("customer_id", "customer")]),
         ("orders", {"order_id": int, "total": 5}, [("order_id", "order")]),
+        ("people", {"phone": lambda n: f"+43 664 {1_000_000 + n}", "id": int}, [("id", "people"), ("phone", "phone")]),
+        ("people", {"contact": lambda n: f"+43664{1_000_000 + n}"}, [("contact", "phone")]),
+        ("people", {"email": mail, "mobile": lambda n: f"0664/{1_000_000 + n}", "home_phone": lambda n: f"01 {n:07}"},
+         [("email", "email"), ("home_phone", "phone")]),
+        ("people", {"mobileNumber": lambda n: 436_641_000_000 + n}, [("mobileNumber", "phone")]),
+        ("people", {"phone_model": lambda n: f"Model {n:07}"}, []),
+        ("people", {"cell_id": lambda n: 10_000_000 + n}, [("cell_id", "cell")]),
+        ("people", {"user_id": lambda n: 0 if n % 10 else n}, []),
+        ("people", {"email": lambda n: "n/a" if n % 3 else mail(n), "user_id": int}, [("user_id", "user")]),
         ("mails", {"sender_email": mail, "recipient_email": mail}, [("recipient_email", "email")]),
         ("contacts", {"email": mail, "email_id": int, "manager_email": mail},
          [("email", "email"), ("email_id", "email_id")]),
@@ -123,6 +132,8 @@ def test_identities(stream: str, fields: dict[str, Any], expected: list[tuple[st
     suggestion = suggested(stream, **fields)
     assert identities(suggestion) == expected
     assert [kind["kind"] for kind in suggestion.identity["kinds"]] == [name for _, name in expected]
+    forms = {kind["kind"]: kind["format"] for kind in suggestion.identity["kinds"]}
+    assert forms == {name: name if name in {"email", "phone"} else "text" for _, name in expected}
     if not expected:
         assert reason(suggestion, "/identities").startswith("no field with distinct values looks like an ID")
 
@@ -243,6 +254,50 @@ def test_placeholders_do_not_hide_an_identity() -> None:
     assert types(suggestion)["note"] == "string"
     placeholders = suggested("people", 200, user_id=lambda n: ("n/a", "N/A", "null", "none")[n % 4])
     assert identities(placeholders) == []
+
+
+def test_a_field_of_mostly_placeholders_is_no_identity() -> None:
+    suggestion = suggested(
+        "people", email=lambda n: "n/a" if n % 4 else mail(n), visitor_id=lambda n: -1 if n % 2 else n + 1
+    )
+    assert identities(suggestion) == [("visitor_id", "visitor")]
+    assert reason(suggestion, "/attributes/1").endswith("it is no identity, as 75 % of its values are placeholders")
+    assert reason(suggestion, "/identities/0").endswith("; 50 % of its values are placeholders")
+
+
+def test_a_field_whose_values_would_link_many_others_is_no_identity() -> None:
+    fields = {"email": mail, "client_id": lambda n: n // 60, "contact_id": lambda n: n // 40}
+    suggestion = suggested("people", 6_000, **fields)
+    assert identities(suggestion) == [("email", "email"), ("contact_id", "contact")]
+    assert "as an identity each of its values would link about 5" in reason(suggestion, "/attributes/1")
+    rules = IdentityRules((IdentityKind("client", 1, "Client", fan_in_limit=100),))
+    stats = stats_of({name: value(number) for name, value in fields.items()} for number in range(6_000))
+    assert ("client_id", "client") in identities(suggest("people", stats, rules))
+
+
+def test_values_that_link_too_many_others_are_blocked_and_their_kinds_avoided() -> None:
+    stats = stats_of({"email": mail(number), "client_id": number} for number in range(100))
+    shared = {"email": ["info@shop.example", "a@shop.example"], "client": [str(number) for number in range(20)]}
+    rules = IdentityRules((IdentityKind("email", 0, "E-mail", "email", blocked_values=("b@shop.example",)),))
+    suggestion = suggest("people", stats, rules, shared=shared)
+    assert identities(suggestion) == [("email", "email")]
+    (kind,) = suggestion.identity["kinds"]
+    assert kind["blocked_values"] == ["a@shop.example", "b@shop.example", "info@shop.example"]
+    assert reason(suggestion, "/identities/0").endswith(
+        "; the identity rules block 2 of its values, which link too many others"
+    )
+    assert reason(suggestion, "/attributes/1").endswith(
+        "it is no identity, as 20 values of the identity type client link too many others"
+    )
+
+
+def test_contacts_use_the_kinds_that_have_their_format() -> None:
+    stats = stats_of({"mail": mail(n), "phone": f"+43 664 {n:07}" if n % 4 else f"0664 {n:07}"} for n in range(1, 101))
+    kinds = (IdentityKind("mobile", 1, "Mobile", "phone", "AT"), IdentityKind("work_mail", 2, "Mail", "email"))
+    suggestion = suggest("people", stats, IdentityRules(kinds))
+    assert identities(suggestion) == [("mail", "work_mail"), ("phone", "mobile")]
+    assert len(suggestion.identity["kinds"]) == 2
+    assert "looks like a phone number (25 % without a country code" in reason(suggestion, "/identities/1")
 
 
 def test_a_field_of_different_blank_texts_is_no_identity() -> None:
