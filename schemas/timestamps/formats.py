@@ -15,16 +15,18 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from schemas.instants import EARLIEST, EPOCH, LATEST
-from schemas.timestamps.texts import DAY_MICROSECONDS, LOCAL_EPOCH, iso_micros, local_micros, mail_micros
+from schemas.timestamps.texts import DAY_MICROSECONDS, LOCAL_EPOCH, WEEKDAYS, iso_micros, local_micros, mail_micros
 
 ParseTimestamp = Callable[[Any], int | None]
 ReadText = Callable[[str, ZoneInfo], int]
 
 EPOCH_UNITS: Final = MappingProxyType({"epoch_s": 1_000_000, "epoch_ms": 1_000, "epoch_us": 1})
 NAMED_FORMATS: Final = ("auto", "epoch", *EPOCH_UNITS, "excel", "rfc2822")
-# Characters 8, 11, 14 and 17 of YYYY-MM-DD, with or without HH:MM and seconds. Only these forms go to `fromisoformat`,
-# which reads 2024-01-01+05:00 as five o'clock, and the fraction of a minute as that of a second.
-ISO_SEPARATORS: Final = frozenset({"-", *(f"-{sign}:{colon}" for sign in "Tt " for colon in (":", ""))})
+# Characters 8, 11, 14, 17 and 20 of YYYY-MM-DD, with or without HH:MM, seconds and what follows. Only these forms go to
+# `fromisoformat`, which reads 2024-01-01+05:00 as five o'clock, and the fraction of a minute as that of a second.
+ISO_SEPARATORS: Final = frozenset(
+    {"-", *(f"-{sign}:{rest}" for sign in "Tt " for rest in ("", ":", ":Z", ":z", ":+", ":-", ":.", ":,"))}
+)
 MAX_CHARACTERS: Final = 100  # of a timestamp with the white space around it
 # `epoch` detects the unit by magnitude: 10^11 is the year 5138 in seconds and 1973 in milliseconds. A number of fewer
 # than 9 digits before the point is none: it may be a date like 20130101, or the days of a spreadsheet.
@@ -49,6 +51,10 @@ _SAMPLE_TIMES: Final = (
     _SAMPLE.replace(hour=0, minute=0, second=0, microsecond=0),
 )
 _DIRECTIVE: Final = re.compile(r"%(.)", re.DOTALL)
+_COMPOSITES: Final = MappingProxyType({"c": "abdHMSY", "x": "mdy", "X": "HMS"})
+# Of directives for the same part, strptime ignores all but one. The name of a weekday beside a date is compared to it.
+_SAME_PART: Final = tuple(map(frozenset, ("GYy", "BbUVWjm", "UVWdj", "djuw", "HI")))
+_WEEKDAY: Final = re.compile("|".join(WEEKDAYS), re.IGNORECASE)
 # Digits without a separator, which strptime splits by guessing if some are missing: 1012024 as %d%m%Y.
 _DIGITS: Final = re.compile(r"(?:%[YmdyjHIMS])+%[YmdyjHIMSf]")
 _PARTS: Final = re.compile(rf"({_DIGITS.pattern})|(%.)|(\s+)", re.DOTALL)
@@ -75,16 +81,21 @@ def is_timestamp_format(form: str) -> bool:
 
 
 def _is_faithful(form: str) -> bool:
-    directives = set(_DIRECTIVE.findall(form))
-    is_half_day = "I" in directives
+    directives = _directives(form)
     # strptime ignores %p beside %H, and reads names of zones only to drop them.
-    if "Z" in directives or is_half_day != ("p" in directives) or (is_half_day and "H" in directives):
+    if "Z" in directives or ("I" in directives) != ("p" in directives):
+        return False
+    if any(len(directives & part) > 1 for part in _SAME_PART):
         return False
     try:
         parsed = datetime.strptime(_SAMPLE.strftime(form), form)  # noqa: DTZ007 -- only its numbers are compared
     except (ValueError, re.error):  # a duplicate directive gives an invalid regular expression
         return False
     return parsed.replace(tzinfo=UTC) in _SAMPLE_TIMES
+
+
+def _directives(form: str) -> set[str]:
+    return set().union(*(_COMPOSITES.get(name, name) for name in _DIRECTIVE.findall(form)))
 
 
 def _parser(form: str, zone: ZoneInfo) -> ParseTimestamp:
@@ -105,7 +116,7 @@ def _parser(form: str, zone: ZoneInfo) -> ParseTimestamp:
 
 def _iso_parser(zone: ZoneInfo) -> ParseTimestamp:
     def parse(value: Any) -> int | None:
-        if type(value) is str and value[7:17:3] in ISO_SEPARATORS and len(value) <= MAX_CHARACTERS:
+        if type(value) is str and value[7:20:3] in ISO_SEPARATORS and len(value) <= MAX_CHARACTERS:
             try:
                 stamp = datetime.fromisoformat(value)
             except ValueError:
@@ -132,8 +143,13 @@ def _from_text(read: ReadText, zone: ZoneInfo, value: Any) -> int | None:
 
 
 def _strptime(form: str) -> ReadText:
+    has_weekday = not _directives(form).isdisjoint("aA")
+
     def read(text: str, zone: ZoneInfo) -> int:
-        return local_micros(datetime.strptime(text, form), zone)  # noqa: DTZ007 -- without an offset it is local time
+        stamp = datetime.strptime(text, form)  # noqa: DTZ007 -- without an offset it is local time
+        if has_weekday and (name := _WEEKDAY.search(text)) and name[0].lower() != WEEKDAYS[stamp.weekday()]:
+            raise ValueError(text)
+        return local_micros(stamp, zone)
 
     if not _DIGITS.search(form):
         return read

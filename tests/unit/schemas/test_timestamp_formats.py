@@ -149,6 +149,10 @@ def test_days_of_a_spreadsheet_are_local_time() -> None:
         ("2024W017T10Z", "2024-01-07T10:00:00Z"),
         ("2024-060", "2024-02-29T05:00:00Z"),
         ("2024366T1000Z", "2024-12-31T10:00:00Z"),
+        ("2020-W53-7", "2021-01-03T05:00:00Z"),
+        ("2024-01-01T10:00:00,5", "2024-01-01T15:00:00.5Z"),
+        ("2024-01-01 10:00:00 -05:30", "2024-01-01T15:30:00Z"),
+        ("2021-06-30T23:59:60Z", "2021-07-01T00:00:00Z"),
     ],
 )
 def test_iso_8601_and_rfc_3339_are_read_in_every_form(text: str, same: str) -> None:
@@ -177,6 +181,13 @@ def test_iso_8601_and_rfc_3339_are_read_in_every_form(text: str, same: str) -> N
         "2016-12-31T23:59:60+01:00",
         "2024-01-01T10:00:61Z",
         "2024-01-01T10:60Z",
+        "2024-01-01T10:00:00:123Z",
+        "2024-01-01T9:00:00Z",
+        "2024-01-01 12:00:00 PM",
+        "2024-01-01  10:00:00",
+        "+002024-01-01T00:00:00Z",
+        "2024-01-01T10:00:00+1",
+        "2024-01-01/2024-01-02",
         "2024-01-01 10.30",  # half past ten, or the third part of an hour
         "2024-01-01T10:00:00 CET",
         "2024-01-01T10:00:00 UTC+1",
@@ -230,6 +241,11 @@ def test_dates_of_emails_are_read_by_rfc_5322(text: str, same: str) -> None:
         "Sunday, 06-Nov-94 08:49:37 GMT",
         "Sun Nov  6 08:49:37 1994",
         "30 Feb 2024 10:00 GMT",
+        "Mon, 1 Jan 2024 9:00:00 GMT",
+        "Monday, 1 Jan 2024 10:00:00 GMT",
+        "Mon, 1 January 2024 10:00:00 GMT",
+        "Mon, 1 Jan 2024 10:00:00.5 GMT",
+        "Mon, 1 Jan 2024 10:00:00 MSK",
     ],
 )
 def test_a_text_that_is_not_exactly_rfc_5322_is_rejected(text: str) -> None:
@@ -248,6 +264,14 @@ def test_a_text_that_is_not_exactly_rfc_5322_is_rejected(text: str) -> None:
         ("%d.%m.%Y", "1.2.2024", "2024-02-01"),
         ("%m/%d/%Y %I:%M:%S %p", "02/17/2022 4:16:51 PM", "2022-02-17 16:16:51"),
         ("%d/%b/%Y:%H:%M:%S %z", "10/Oct/2000:13:55:36 -0700", "2000-10-10T20:55:36Z"),
+        ("%a %d.%m.%Y %H:%M %z", "Mon 01.01.2024 00:30 +0100", "2023-12-31T23:30Z"),
+        ("%a %d.%m.%Y", "Tue 01.01.2024", None),
+        ("%A, %d %B %Y", "monday, 1 january 2024", "2024-01-01"),
+        ("%Y-%W-%w", "2024-01-0", "2024-01-07"),
+        ("%G-W%V-%u", "2024-W01-7", "2024-01-07"),
+        ("%c", "Tue Jan  1 10:00:00 2024", None),
+        ("%m/%d/%Y %I:%M %p", "01/02/2024 12:30 AM", "2024-01-02 00:30"),
+        ("%m/%d/%Y %I:%M %p", "01/02/2024 13:30 PM", None),
     ],
 )
 def test_a_strptime_format_is_not_guessed(form: str, text: str, same: str | None) -> None:
@@ -265,6 +289,7 @@ def test_a_format_that_keeps_the_timestamp_is_accepted(form: str) -> None:
     [
         "%H:%M", "%Y", "%Y-%m", "no directive", "%Y-%m-%d %Y", "%Y-%m-%d %Q",
         "%m/%d/%Y %H:%M:%S %p", "%m/%d/%Y %I:%M:%S", "%d.%m.%Y %p", "%c %p", "%Y-%m-%d %H %I %p",
+        "%Y-%m-%d %j", "%Y-%j %d", "%Y-%m-%d %U", "%Y-%j %w", "%Y %y-%m-%d", "%B %b %d %Y", "%x %j", "%c %I",
         "%Y-%m-%d %H:%M:%S %Z", "%a, %d %b %Y %T %Z", "%Y-%m-%d %M:%S", "%Y-%m-%d %H:%S",
     ],
 )  # fmt: skip
