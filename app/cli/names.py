@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+import shlex
 from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from typing import Any, Final
@@ -17,8 +18,9 @@ TIMEOUT_SECONDS: Final = 2.0
 MAX_ITEMS: Final = 200
 MAX_HELP_CHARACTERS: Final = 60
 UNSAFE_IN_BASH: Final = re.compile(r"([^\w.@%+=:,/-])")
-LISTS: Final = {"provider": "name", "stream": "stream"}  # the lists of names that can be suggested, and their keys
-_IN_PATH: Final = re.compile(r"/v2/(provider|stream)/([^/?]+)")
+LISTS: Final = {"provider": "name", "stream": "stream", "definition": "id"}  # the lists of names, and their keys
+_IN_PATH: Final = re.compile(r"/v2/(provider|stream|definition)/([^/?]+)(?:/([^/?]+))?")
+MAPPING: Final = "mapping:"
 
 Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
@@ -86,16 +88,29 @@ def _fetched(context: click.Context, path: str, **query: Any) -> Sequence[Any]:
 
 
 async def suggestion(api: Any, path: str) -> str:
-    """Return the name that was meant by a path that was not found, to append to an error; empty if none is similar."""
+    """Return what was meant by a path that was not found, to append to an error; empty if nothing is similar."""
     match = _IN_PATH.match(path)
     if match is None:
         return ""
-    kind, name = match.groups()
+    kind, name, part = match[1], unquote(match[2]), unquote(match[3] or "")
     try:
         rows = await api.get(f"/v2/{kind}")
     except CommandError:
         return ""
-    return did_you_mean(unquote(name), (row[LISTS[kind]] for row in rows))
+    named = {row[LISTS[kind]]: row for row in rows}
+    if kind == "provider" and name in named:
+        return did_you_mean(part, (offered["name"] for offered in named[name]["job_types"]))
+    return did_you_mean(name, named) or _how_to_draft(kind, name)
+
+
+def _how_to_draft(kind: str, name: str) -> str:
+    """Return the commands that draft a missing definition: rules exist once they are drafted."""
+    if kind != "definition":
+        return ""
+    if name.startswith(MAPPING):
+        stream = shlex.quote(name.removeprefix(MAPPING))
+        return f"; to draft one: entrepot stream suggest {stream} | entrepot mapping draft {stream} -"
+    return "; to draft one: entrepot stream suggest STREAM --identity | entrepot identity draft -"
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:

@@ -116,7 +116,8 @@ def api_command(command: Callable[..., Coroutine[Any, Any, int | None]]) -> Call
                 try:
                     return await command(Session(api, output), **arguments)
                 except MissingError as error:
-                    error.message += await suggestion(api, error.path)
+                    text, *request = error.message.split("\n", 1)
+                    error.message = "\n".join([text + await suggestion(api, error.path), *request])
                     raise
 
         if code := asyncio.run(run_command()):

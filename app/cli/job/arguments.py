@@ -18,6 +18,7 @@ from projections.jobs.state import VISIBLE_STATUSES
 MAX_CANDIDATES: Final = 20
 MAX_SIMILAR: Final = 5
 MAX_NAMES: Final = 1000
+DEFAULT_LIMIT: Final = 50  # of log entries and dead letters
 USAGE: Final = 2
 EXPOSED: Final = (
     "Warning: credentials in arguments can be seen in the list of processes and the history of the shell; "

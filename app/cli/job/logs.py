@@ -8,7 +8,7 @@ from typing import Any, Final, get_args
 import click
 
 from app.cli.exits import NOT_FOUND, CommandError
-from app.cli.job.arguments import JOB, job_by_reference
+from app.cli.job.arguments import DEFAULT_LIMIT, JOB, job_by_reference
 from app.cli.names import complete_jobs, complete_streams
 from app.cli.output import COLOURS, Column, hanging, local_time, serialized, show
 from app.cli.param_types import PAST, TIME_FORMATS
@@ -41,7 +41,7 @@ LETTERS: Final = (
     Column("stream", lambda row: row["stream"], drop=1),
 )
 SINCE: Final = click.option("--since", metavar="TIME", type=PAST, help=f"Rejected since then: {TIME_FORMATS}")
-LIMIT: Final = click.option("-n", "--limit", type=click.IntRange(1), default=50, show_default=True)
+LIMIT: Final = click.option("-n", "--limit", type=click.IntRange(1), default=DEFAULT_LIMIT, show_default=True)
 
 
 @click.command("logs")

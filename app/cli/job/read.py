@@ -39,6 +39,7 @@ JOBS: Final = (
 )
 LISTED: Final = tuple(status for status in VISIBLE_STATUSES if status != "Killed")
 NO_JOBS: Final = "no jobs; to create one, see `entrepot job create --help`. Uploads: `entrepot job list --uploads`"
+NO_MATCH: Final = "no {kind} match the filters"
 NO_UPLOADS: Final = "no uploads; to send a file, see `entrepot collect --help`"
 COLOURS_OF_LINES: Final = {"+": "green", "-": "red", "@": "cyan"}
 HISTORY: Final = (
@@ -83,7 +84,13 @@ async def job_list(
     if more:
         click.echo(f"there are more than {limit:,}; raise --limit to see them", err=True)
     elif not jobs and session.output == "table":
-        click.echo(NO_UPLOADS if uploads else NO_JOBS, err=True)
+        click.echo(_nothing_listed(uploads=uploads, filtered=bool(status or any(filters.values()))), err=True)
+
+
+def _nothing_listed(*, uploads: bool, filtered: bool) -> str:
+    if filtered:
+        return NO_MATCH.format(kind="uploads" if uploads else "jobs")
+    return NO_UPLOADS if uploads else NO_JOBS
 
 
 def _failed_first(statuses: Sequence[str]) -> list[tuple[str, ...]]:

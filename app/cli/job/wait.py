@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from app.cli.client import ApiClient
 from app.cli.exits import ERROR, RETRYING, TIMED_OUT, TOO_MANY_REJECTED, CommandError
-from app.cli.job.arguments import JOB, job_by_reference
+from app.cli.job.arguments import DEFAULT_LIMIT, JOB, job_by_reference
 from app.cli.output import local_time
 from app.cli.param_types import DURATION, seconds
 from app.cli.progress import bar
@@ -212,7 +212,8 @@ async def _print_rejects(api: ApiClient, job: JobJson) -> None:
 
 def print_reject_summary(rejected: int, read: int, dead_letters_of: str | None) -> None:
     """Print how many records were rejected, and the command that lists them, if they are kept as dead letters."""
-    command = f"; to list them: entrepot job dead-letters {dead_letters_of}" if dead_letters_of else ""
+    limit = f" --limit {rejected}" if rejected > DEFAULT_LIMIT else ""
+    command = f"; to list them: entrepot job dead-letters {dead_letters_of}{limit}" if dead_letters_of else ""
     click.echo(f"{rejected:,} of {read:,} records were rejected{command}", err=True)
 
 

@@ -24,6 +24,7 @@ async def test_failed_jobs_are_listed_first(entrepot: CommandLine, runner: Runne
     assert await names("--status", "Running") == ["a", "b"]
     assert await names("--kind", "export") == []
     assert await names("--type", "import", "--provider", "file", "--kind", "import") == ["c", "d", "a", "b"]
+    assert "match the filters" in (await entrepot.run("job", "list", "--kind", "export")).stderr
     limited = await entrepot.run("job", "list", "--limit", "2")
     assert "there are more than 2" in limited.stderr
 

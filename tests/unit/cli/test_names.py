@@ -97,9 +97,18 @@ async def test_a_similar_name_is_suggested(entrepot: CommandLine) -> None:
     provider = await entrepot.run("provider", "show", "fiel")
     assert (provider.exit_code, "did you mean 'file'?" in provider.stderr) == (NOT_FOUND, True)
     create = await entrepot.run("job", "create", "--provider", "fille", "--name", "x", "source=a.csv", "stream=a")
-    assert "did you mean 'file'?" in create.stderr
+    assert "no provider 'fille'; did you mean 'file'?\n" in create.stderr
+    typed = ("job", "create", "--provider", "file", "--type", "imprt", "--name", "x", "source=a.csv", "stream=a")
+    assert "did you mean 'import'?" in (await entrepot.run(*typed)).stderr
     field = await entrepot.run("job", "create", "--provider", "file", "--name", "x", "sorce=a.csv", "stream=a")
     assert "expected one of: source," in field.stderr
+
+
+async def test_missing_rules_say_how_to_draft_them(entrepot: CommandLine) -> None:
+    mapping = await entrepot.run("mapping", "preview", "big orders")
+    assert "entrepot stream suggest 'big orders' | entrepot mapping draft 'big orders' -" in mapping.stderr
+    identity = await entrepot.run("identity", "show")
+    assert "| entrepot identity draft -" in identity.stderr
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,14 @@ async def test_rejected_records_are_counted_and_shown(entrepot: CommandLine, run
     )
 
 
+async def test_the_command_lists_all_rejected_records(entrepot: CommandLine, runner: RunnerTwin) -> None:
+    job = await entrepot.create()
+    await runner.reject(job["id"], "line 2")
+    await runner.progress(job["id"], 400, rejected=51)
+    result = await entrepot.run("job", "wait", "People")
+    assert result.stderr.endswith(f"entrepot job dead-letters {job['id']} --limit 51\n")
+
+
 @pytest.mark.parametrize(
     ("read", "rejected", "options", "code"),
     [
