@@ -1,5 +1,6 @@
 """Decode records of `messages.*`: packed batches, and single JSON objects of foreign producers."""
 
+from codecs import BOM_UTF8
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -170,7 +171,7 @@ def _single(value: bytes, record: RawRecord) -> Raw:
         stream=stream,
         batch=_foreign_batch_id(message_id) if message_id else f"{record.topic}:{record.partition}",
         first=0 if message_id else record.offset,
-        payload=value,
+        payload=value.removeprefix(BOM_UTF8),
         count=1,
         timestamps=(),
         arrived=arrived,

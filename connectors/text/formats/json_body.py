@@ -14,6 +14,7 @@ from typing import Any, Final
 import orjson
 
 from connectors.contract import Reject
+from connectors.text.encoding import BOM
 from connectors.text.formats.json_scanner import STRING_END, closing_end, cut_at_boundaries, match_end, skip_blanks
 from connectors.text.formats.json_values import syntax_error
 from connectors.text.formats.records import EXCERPT_BYTES, OnError, Parsed
@@ -41,6 +42,7 @@ def parse_body(body: bytes, on_error: OnError, timestamps: TimestampReader | Non
         MalformedBody: the body is not JSON.
 
     """
+    body = body.removeprefix(BOM)
     if not body.strip(BLANKS):
         raise MalformedBody("empty_body")
     return _parse_whole(body, timestamps, now) or _parse_each(body, on_error, timestamps, now)

@@ -106,6 +106,7 @@ def test_a_json_record_is_one_message_without_an_id_of_its_own() -> None:
     assert raw.newest() == RECORD_MILLIS * 1000
     assert not raw.may_repeat, "each record has its own offset"
     assert open_raw(Record(None)).payload == b""
+    assert open_raw(Record(b'\xef\xbb\xbf{"n": 1}')).lines == (b'{"n": 1}',), "without a byte-order mark"
 
 
 def test_headers_name_the_stream_and_the_message() -> None:
