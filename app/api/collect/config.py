@@ -22,10 +22,7 @@ QUERY_OF: Final = {
     "/compression": "Content-Encoding",
 }
 DIALECT: Final = frozenset({"quote", "escape", "comment", "skip_lines"})  # of CSV, the same as in jobs
-FORMS: Final = {
-    "multipart/form-data": "a multipart form",
-    "application/x-www-form-urlencoded": "a form",
-}
+FORM: Final = "application/x-www-form-urlencoded"
 TYPES_HINT: Final = "text/csv, application/x-ndjson"
 
 
@@ -101,7 +98,9 @@ def content_headers(request: web.Request) -> ContentHeaders:
 
     """
     content_type = parse_content_type(request.headers.get("Content-Type", ""))
-    if form := FORMS.get(content_type.media_type):
+    is_multipart = content_type.media_type.startswith("multipart/")
+    if is_multipart or content_type.media_type == FORM:
+        form = "a multipart form" if is_multipart else "a form"
         detail = f"the body is {form}: send the file itself as the body, with its Content-Type (curl: -T FILE -X POST)"
         raise ApiProblem(415, "form_body", detail, headers={"Accept-Post": TYPES_HINT})
     return ContentHeaders(content_type, content_encoding(request))

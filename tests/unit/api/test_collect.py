@@ -107,6 +107,12 @@ async def test_a_large_body_is_parsed_like_a_small_one(collect: Collect) -> None
     assert collect.stored("realtime") == messages
 
 
+@pytest.mark.parametrize("body", [b'{"id": 1}', b'[{"id": 1}]', b'\r\n[ {"id": 1} ]\r\n'])
+async def test_a_byte_order_mark_before_messages_is_dropped(collect: Collect, body: bytes) -> None:
+    sent = await collect.client.ask("POST", "/collect/json/people", raw=b"\xef\xbb\xbf" + body)
+    assert (sent.status, collect.stored("realtime")) == (200, [{"id": 1}])
+
+
 @pytest.mark.parametrize(
     ("query", "status", "rejected", "letters"),
     [
@@ -279,6 +285,13 @@ BAD_FILES: dict[str, tuple[bytes, str, dict[str, str], int, str]] = {
         415,
         "form_body",
     ),
+    "a multipart body of another kind": (
+        b"--b\r\nContent-Type: text/csv\r\n\r\nid\n1\n--b--",
+        "?filename=a.csv",
+        {"Content_Type": "Multipart/Related; boundary=b"},
+        415,
+        "form_body",
+    ),
     "a form without its type": (
         b'--b\r\nContent-Disposition: form-data; name="f"\r\n\r\nid\n1\n--b--',
         "",
@@ -318,6 +331,10 @@ async def test_an_invalid_file_gets_the_reason(collect: Collect, name: str) -> N
         (b"x\n1\n2\n", "?headers=id&header=present", "text/csv"),
         ("id\n1\n2\n".encode("utf-16"), "?encoding=utf-16&format=csv", "application/vnd.ms-excel"),
         (b"'id'\n'1'\n'2'\n", "?quote='", "text/csv"),
+        (b"\xef\xbb\xbfid\n1\n2\n", "", "text/csv; charset=iso-8859-1"),
+        (b'\xef\xbb\xbf\r\n [{"id": "1"},{"id": "2"}]', "", JSON),
+        (b"sep=;\r\nid;\r\n1;\r\n\r\n2;\r\n", "", "text/csv"),
+        (b"Report\n# of today\nid\n1\n#\n2\n", "?skip_lines=1&comment=%23", "text/csv"),
     ],
 )
 async def test_the_content_decides_and_options_describe_it(
