@@ -1,7 +1,7 @@
 """Values that are no identities: placeholders such as `null`, and values that many people share."""
 
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 from unicodedata import decimal, normalize
 
 ZEROS: Final = "0"
@@ -79,3 +79,17 @@ class BlockedValues:
 
     def __contains__(self, value: str) -> bool:
         return folded(value) in self.values
+
+
+def with_value_blocked(body: Mapping[str, Any], identity: str) -> dict[str, Any] | None:
+    """Return the JSON body of identity rules that also block an identity (`kind:value`); None for an unknown kind."""
+    name, _, value = identity.partition(":")
+    if not value or all(kind["kind"] != name for kind in body.get("kinds", ())):
+        return None
+    kinds = [
+        {**kind, "blocked_values": sorted({*(kind.get("blocked_values") or ()), value})}
+        if kind["kind"] == name
+        else kind
+        for kind in body["kinds"]
+    ]
+    return {**body, "kinds": kinds}

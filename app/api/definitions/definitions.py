@@ -104,19 +104,29 @@ async def put_draft(call: RequestContext[Query, RulesBody]) -> web.Response:
         detail = 'a draft needs If-Match with the ETag that was read; "0" if there is no version yet'
         raise ApiProblem(428, "if_match_required", detail)
     definition_id = definition_id_of(call)
-    content = with_defaults(call.body.root) if definition_id == IDENTITY else call.body.root
-    body = canonical_json(content)
-    try:
-        async with call.evaluator() as evaluator:
-            await evaluator.call(check_body, definition_id, body)
-    except InvalidBodyError as error:
-        raise invalid_body_problem(error) from error
+    body = await checked_body(call, definition_id, call.body.root)
     expected = _expected(call, definition_id)
     definition = call.api.catalog.get(definition_id)
     if definition and definition.draft and definition.draft.body == body:
         return definition_response(call, definition_id, definition, "nothing to change")
     command = DraftDefinition(**definition_envelope(call, definition_id, expected), body=body)
     return await respond_changed(call, command, "drafted")
+
+
+async def checked_body(call: RequestContext[Any, Any], definition_id: str, content: Mapping[str, Any]) -> str:
+    """Return a body with its defaults, as it is stored.
+
+    Raises:
+        ApiProblem: 422, it is invalid; 429, too many checks wait.
+
+    """
+    body = canonical_json(with_defaults(content) if definition_id == IDENTITY else content)
+    try:
+        async with call.evaluator() as evaluator:
+            await evaluator.call(check_body, definition_id, body)
+    except InvalidBodyError as error:
+        raise invalid_body_problem(error) from error
+    return body
 
 
 @ROUTES(

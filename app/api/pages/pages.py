@@ -1,9 +1,9 @@
-"""The routes of the web pages: the list of jobs, one job, and signing in."""
+"""The routes of the web pages: the list of jobs, one job, findings, and signing in."""
 
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlencode
 
 from aiohttp import web
@@ -17,17 +17,19 @@ from app.api.jobs import actions as job_actions
 from app.api.jobs.commands import find_job
 from app.api.jobs.jobs import JobsQuery
 from app.api.jobs.views import configuration_view, job_item, job_view
+from app.api.pages.findings import apply_rules, block_identity, findings_page
 from app.api.pages.forms import read_form
 from app.api.pages.render import render
-from app.api.pages.signing import open_session, sign_in_page, sign_out
+from app.api.pages.signing import caller_of, open_session, shared_values, sign_in_page, sign_out
 from app.api.routing.middleware import PROBLEM_PAGE
 from app.api.routing.parsing import read_query
 from app.api.routing.routes import Query, RequestContext, Route
-from app.auth import Caller, form_token
+from app.auth import Caller
 from app.sentences.job_summary import cadence_in_words
 from app.store.models import JobFilter, LogFilter
 from projections.jobs.state import VISIBLE_STATUSES
 from schemas.access import ROLES
+from schemas.definitions import IDENTITY
 
 STATIC: Final = Path(__file__).parent / "static"
 LOG_LINES: Final = 30
@@ -57,28 +59,18 @@ def add_pages(app: web.Application) -> None:
     app.router.add_get("/", jobs_page)
     app.router.add_get("/job/{job_id}", job_page)
     app.router.add_post("/job/{job_id}/{action}", act)
+    app.router.add_get("/findings", findings_page)
+    app.router.add_post("/findings/block", block_identity)
+    app.router.add_post(f"/findings/{{definition_id:{IDENTITY}}}/apply", apply_rules)
     app.router.add_get("/sign-in", sign_in_page)
     app.router.add_post("/sign-in", open_session)
     app.router.add_post("/sign-out", sign_out)
     app.router.add_static("/static", STATIC)
 
 
-async def _caller(request: web.Request) -> Caller:
-    await request.app[API].access.until_loaded()
-    caller = request.app[API].access.authenticate(request.cookies.get(COOKIE, ""))
-    if caller is None or caller.kind != "session":
-        raise web.HTTPSeeOther("/sign-in")
-    return caller
-
-
-def _shared(request: web.Request, caller: Caller) -> dict[str, Any]:
-    """Return the values that every page shows."""
-    return {"caller": caller, "form_token": form_token(request.cookies[COOKIE]), "problem": None}
-
-
 async def jobs_page(request: web.Request) -> web.Response:
     """Show a page of jobs, or of uploads."""
-    caller, store = await _caller(request), request.app[API].store
+    caller, store = await caller_of(request), request.app[API].store
     query = read_query(request, JobsQuery)
     uploads = query.uploads or False
     jobs = await store.jobs.page(replace(query.where(), uploads=uploads), query.order(), query.limit, query.cursor)
@@ -87,7 +79,7 @@ async def jobs_page(request: web.Request) -> web.Response:
     }
     return render(
         "jobs.html",
-        **_shared(request, caller),
+        **shared_values(request, caller),
         jobs=[job_item(job) for job in jobs.items],
         counts=counts,
         query=query,
@@ -107,7 +99,7 @@ def _link(request: web.Request, **changes: str | None) -> str:
 
 async def job_page(request: web.Request) -> web.Response:
     """Show a job."""
-    return await _job_page(request, await _caller(request), None)
+    return await _job_page(request, await caller_of(request), None)
 
 
 async def _job_page(request: web.Request, caller: Caller, problem: ApiProblem | None) -> web.Response:
@@ -122,7 +114,7 @@ async def _job_page(request: web.Request, caller: Caller, problem: ApiProblem | 
     return render(
         "job.html",
         status=problem.status if problem else 200,
-        **_shared(request, caller) | {"problem": problem},
+        **shared_values(request, caller) | {"problem": problem},
         job=view,
         cadence=cadence_in_words(job.cadence),
         buttons=[(name, label) for name, label in BUTTONS if name in view.allowed and name in permitted],
@@ -136,7 +128,7 @@ async def _job_page(request: web.Request, caller: Caller, problem: ApiProblem | 
 
 async def act(request: web.Request) -> web.Response:
     """Perform the action of a button, then show the job, with the problem if the action failed."""
-    caller = await _caller(request)
+    caller = await caller_of(request)
     check_same_site(request)
     form = {name: value for name, value in (await read_form(request)).items() if value}
     check_form_token(request.cookies[COOKIE], form.pop("form_token", ""))

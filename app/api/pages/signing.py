@@ -1,6 +1,6 @@
 """Signs browsers in and out, by a one-time link or a token. The session is an HttpOnly cookie."""
 
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
 
@@ -8,10 +8,24 @@ from app.api.context import API
 from app.api.http.auth import COOKIE, check_form_token, check_same_site
 from app.api.pages.forms import read_form
 from app.api.pages.render import render
-from app.auth import SESSION_LIFE
+from app.auth import SESSION_LIFE, Caller, form_token
 
 USED_UP: Final = "This sign-in link is used or expired. Create a new one with: entrepot sign-in"
 UNKNOWN: Final = "Invalid, expired or revoked token."
+
+
+async def caller_of(request: web.Request) -> Caller:
+    """Return the caller that has signed in; others are sent to the form."""
+    await request.app[API].access.until_loaded()
+    caller = request.app[API].access.authenticate(request.cookies.get(COOKIE, ""))
+    if caller is None or caller.kind != "session":
+        raise web.HTTPSeeOther("/sign-in")
+    return caller
+
+
+def shared_values(request: web.Request, caller: Caller) -> dict[str, Any]:
+    """Return the values that every page shows."""
+    return {"caller": caller, "form_token": form_token(request.cookies[COOKIE]), "problem": None}
 
 
 async def sign_in_page(request: web.Request) -> web.Response:

@@ -13,6 +13,7 @@ from app.cli.lazy import FullHelpGroup
 from app.cli.names import complete_streams
 from app.cli.output import Column, local_time, print_facts, serialized, show
 from app.cli.session import Session, api_command
+from projections.identities.blocked_values import with_value_blocked
 from schemas.definitions import IDENTITY, mapping_of
 
 VERSIONS: Final = (
@@ -119,13 +120,10 @@ def print_versions(session: Session, definition: Mapping[str, Any]) -> None:
 
 async def block_identity(session: Session, key: str) -> None:
     """Draft the newest version of the identity rules with the value of an identity blocked."""
-    kind_name, _, value = key.partition(":")
     rules = await session.api.get(path_of(IDENTITY))
-    body = (rules["draft"] or rules["applied"] or {"body": {}})["body"]
-    kind = next((kind for kind in body.get("kinds", ()) if kind["kind"] == kind_name), None)
-    if kind is None or not value:
+    body = with_value_blocked((rules["draft"] or rules["applied"] or {"body": {}})["body"], key)
+    if body is None:
         raise click.BadParameter(f"{key!r} is not TYPE:VALUE of a known identity type", param_hint="KEY")
-    kind["blocked_values"] = sorted({*(kind.get("blocked_values") or ()), value})
     headers = {"If-Match": f'"{rules["version"]}"'}
     print_versions(session, await session.api.send("PUT", path_of(IDENTITY, "/draft"), body, headers=headers))
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from projections.identities.blocked_values import DEFAULT_BLOCKED_VALUES
+from projections.identities.blocked_values import DEFAULT_BLOCKED_VALUES, with_value_blocked
 from projections.identities.value_rules import BLOCKED, ValueRules, default_format, with_defaults
 
 
@@ -141,3 +141,17 @@ def test_what_a_version_sets_is_kept(body: dict[str, Any]) -> None:
 )
 def test_the_format_follows_from_the_name(kind: str, form: str) -> None:
     assert default_format(kind) == form
+
+
+def test_a_value_is_blocked_in_a_new_version() -> None:
+    body = {"kinds": [{"kind": "email", "blocked_values": ["b"]}, {"kind": "cookie"}], "max_identities": 7}
+    once = with_value_blocked(body, "email:a")
+    assert once == {"kinds": [{"kind": "email", "blocked_values": ["a", "b"]}, {"kind": "cookie"}], "max_identities": 7}
+    assert with_value_blocked(once or {}, "email:a") == once
+    assert with_value_blocked(body, "cookie:a:b") == {
+        "kinds": [{"kind": "email", "blocked_values": ["b"]}, {"kind": "cookie", "blocked_values": ["a:b"]}],
+        "max_identities": 7,
+    }
+    for identity in ("phone:7", "email:", "email"):
+        assert with_value_blocked(body, identity) is None
+    assert with_value_blocked({}, "email:a") is None
