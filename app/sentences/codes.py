@@ -163,8 +163,8 @@ VALUES: Final = {  # in messages and records; raised by mappings and by connecto
 SOURCES: Final = {
     "all_records_rejected": "none of the first {records:,} records is valid; {position}: {cause}",
     "archive": "the data is an archive ({kind}); extract it, and use the file inside, plain or with gzip or zstd",
-    "bad_certificate": "the certificate of `{url}` is invalid[: {reason}]; correct it on the server, or add its "
-    "authority to the trust store of this service (SSL_CERT_FILE)",
+    "bad_certificate": "the certificate of `{url}` is invalid[: {reason}]; correct it on the server[, or add its "
+    "authority to the trust store of this service ({trust_store})]",
     "bad_cursor": "invalid cursor at `{pointer}`: {cause}",
     "bad_cursor_field": "invalid value ({problem})[; expected one of: {fields}]; reset the cursor to {{}}",
     "bad_redirect": "`{url}` redirects to an address that is not HTTP; correct `source`",
@@ -191,7 +191,8 @@ SOURCES: Final = {
     "encrypted_content": "the data is encrypted, or a key; decrypt the file first",
     "file_not_found": "no file `{source}` in the directories that this service may read; an operator can add one with "
     "`entrepot up --files DIRECTORY` or ENTREPOT_FILE_ROOTS",
-    "forbidden": "`{url}` responded with {status}[ {reason}]; renew the credentials in the URL",
+    "forbidden": "`{url}` responded with {status}[ {reason}]; grant access on the server, or correct the credentials "
+    "in the URL",
     "forbidden_path": "`{source}` is outside of the directories that this service may read; an operator can add one "
     "with `entrepot up --files DIRECTORY` or ENTREPOT_FILE_ROOTS",
     "header_changed": "the header row occurs again with its columns in another order; import the files that were "

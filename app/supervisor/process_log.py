@@ -18,11 +18,12 @@ MAX_CONSOLE_LINES: Final = 5  # per interval; further lines are only in the file
 WARNING_INTERVAL_SECONDS: Final = 10.0
 _TEXT: Final = re.compile(r"^\S+ (?=(?:WARNING|ERROR|CRITICAL) )")  # the time, which the console adds itself
 _JSON: Final = re.compile(r'"level":\s*"(warning|error|critical)"')
-# Of rebalances and restarts of the broker, which the clients handle themselves: only in the file.
+# Of rebalances, restarts of the broker and a busy machine, which the clients handle themselves: only in the file.
 _HARMLESS: Final = re.compile(
     r"^(?=.*\b(?:aiokafka|faust|mode)\b).*(?:Heartbeat (?:failed|session expired|send request failed)"
     r"|arking (?:the )?coordinator dead|Group Coordinator Request failed|not available during auto-create"
-    r"|will rejoin|LeaveGroup request failed|OffsetCommit failed before join)"
+    r"|will rejoin|LeaveGroup request failed|OffsetCommit failed before join"
+    r"|Timer \S+ (?:is overlapping|woke up too (?:late|early)))"
 )
 
 

@@ -26,13 +26,15 @@ AWAY: Final[dict[int, str]] = {
     HTTPStatus.FORBIDDEN: "forbidden",
 }
 BEFORE_CONNECTION: Final = frozenset({"dns_failure", "connection_refused", "connection_timed_out", "unreachable"})
+UNTRUSTED: Final = frozenset({2, 18, 19, 20, 21})  # X509_V_ERR_… of OpenSSL: the authority is unknown here
+TRUST_STORE: Final = "SSL_CERT_FILE"
 PROXY_VARIABLES: Final = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")
 
 
 def request_error(name: str, error: Exception) -> ConnectorError:
     """Return the error for a request without a complete response. Retries don't help against a bad certificate."""
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return FixConfiguration("bad_certificate", {"url": name, "reason": _certificate_problem(error)})
+        return FixConfiguration("bad_certificate", {"url": name, **_certificate_problem(error)})
     code, reason = _failure(error)
     params: Params = {"url": name, "reason": _plain(reason)}
     if code in BEFORE_CONNECTION and (
@@ -42,9 +44,13 @@ def request_error(name: str, error: Exception) -> ConnectorError:
     return RetryLater(code, params, detail=type(error).__name__)
 
 
-def _certificate_problem(error: aiohttp.ClientConnectorCertificateError) -> str:
+def _certificate_problem(error: aiohttp.ClientConnectorCertificateError) -> Params:
+    """Return the reason, and the variable that names a trust store if the authority is the problem."""
     cause = error.certificate_error
-    return _plain(cause.verify_message if isinstance(cause, ssl.SSLCertVerificationError) else cause)
+    if not isinstance(cause, ssl.SSLCertVerificationError):
+        return {"reason": _plain(cause)}
+    reason: Params = {"reason": _plain(cause.verify_message).removesuffix(".")}
+    return {**reason, "trust_store": TRUST_STORE} if cause.verify_code in UNTRUSTED else reason
 
 
 def _failure(error: Exception) -> tuple[str, object]:

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import gzip
 import socket
+import ssl
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
@@ -12,15 +13,17 @@ from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import orjson
 import pytest
 from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.client_reqrep import ConnectionKey
 from aiohttp.test_utils import TestServer
 
 from connectors.contract import Batch, ConnectorError, FixConfiguration, Limits, RateLimited, RestoreSource, RetryLater
 from connectors.kit.http_address import parse_address, redirected
-from connectors.kit.http_failures import retry_after
+from connectors.kit.http_failures import request_error, retry_after
 from connectors.kit.public_addresses import PublicResolver, ThreadResolver, is_public
 from connectors.kit.threads import DaemonThreads
 from connectors.providers.file import CONNECTOR, Config, check, read
@@ -363,6 +366,18 @@ async def test_a_bad_certificate_is_an_error_of_the_configuration(tmp_path: Path
         error = await failure(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/a.csv")
     assert (type(error), error.code) == (FixConfiguration, "bad_certificate")
     assert "self-signed" in str(error.params["reason"])
+    assert error.params["trust_store"] == "SSL_CERT_FILE"
+
+
+@pytest.mark.parametrize(
+    ("code", "message"), [(62, "Hostname mismatch, certificate is not valid for 'a.example'."), (10, "has expired")]
+)
+def test_a_trust_store_is_no_advice_for_an_expired_certificate_or_another_name(code: int, message: str) -> None:
+    cause = ssl.SSLCertVerificationError()
+    cause.verify_code, cause.verify_message = code, message
+    key = ConnectionKey("a.example", 443, True, True, None, None, None)
+    error = request_error("https://a.example/", aiohttp.ClientConnectorCertificateError(key, cause))
+    assert error.params == {"url": "https://a.example/", "reason": message.rstrip(".")}
 
 
 @pytest.mark.parametrize("path", ["/a.csv", "/go", "/encoded"])

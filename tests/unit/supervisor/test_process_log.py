@@ -31,6 +31,7 @@ def console_lines(path: Path, lines: list[str]) -> list[str]:
         ("2026-11-03T14:03:00Z ERROR aiokafka.consumer.group_coordinator: Group Coordinator Request failed: x", False),
         ('{"event": "Marking the coordinator dead", "level": "warning", "logger": "aiokafka"}', False),
         ('{"logger": "aiokafka", "event": "Marking the coordinator dead", "level": "warning"}', False),
+        ("2026-11-03T14:03:00Z WARNING mode.timers: Timer commit is overlapping (interval=0.5 runtime=0.8)", False),
         ("2026-11-03T14:03:00Z ERROR app.lanes.role: Heartbeat failed", True),
         ("2026-11-03T14:03:00Z ERROR aiokafka: Unable connect to node", True),
     ],
