@@ -6,7 +6,7 @@ from typing import Final, Literal, assert_never
 
 from app.sentences.codes import ACTIONS
 from app.sentences.sentence import counted, sentence
-from projections.jobs.state import Job
+from projections.jobs.state import Job, Sleeping
 from schemas.coded import Params, truncate
 from schemas.commands import Counts
 from schemas.events import (
@@ -42,6 +42,11 @@ START_REASONS: Final = {
     "resumed": "resumed",
     "run_now": "triggered manually",
     "woke": "schedule triggered",
+}
+WAKE_REASONS: Final = {
+    "error_backoff": "retry after an error",
+    "rate_limit": "retry after the rate limit",
+    "blackout_window": "the blackout window ended",
 }
 SLEEP_REASONS: Final = {
     "cadence": "until the next scheduled run",
@@ -104,7 +109,7 @@ def _line(event: JobEvent, before: Job | None) -> tuple[LogKind, str] | None:  #
         case JobConfigured():
             return "Configured", _configured(event)
         case JobStarted():
-            return "Started", f"Started run {event.run}: {START_REASONS.get(event.reason, event.reason)}"
+            return "Started", _started(event, before)
         case JobQueued():
             return "Queued", f"Queued: run {event.run} waits for a free slot"
         case JobProgressed() | JobDequeued():
@@ -140,6 +145,13 @@ def _line(event: JobEvent, before: Job | None) -> tuple[LogKind, str] | None:  #
 def _created(event: JobCreated) -> str:
     draft = " (draft)" if event.draft else ""
     return f"Created “{event.name}”: {event.kind} with {event.provider}/{event.job_type}{draft}"
+
+
+def _started(event: JobStarted, before: Job | None) -> str:
+    reason = START_REASONS.get(event.reason, event.reason)
+    if event.reason == "woke" and before and isinstance(before.phase, Sleeping):
+        reason = WAKE_REASONS.get(before.phase.reason, reason)
+    return f"Started run {event.run}: {reason}"
 
 
 def _renamed(event: JobRenamed, before: Job | None) -> tuple[LogKind, str]:

@@ -6,14 +6,14 @@ from aiohttp import web
 
 from app.api.http.headers import etag
 from app.api.http.problems import ApiProblem, FieldError, invalid, not_found
-from app.api.jobs.views import allowed, job_view
+from app.api.jobs.views import allowed, job_view, next_run_at
 from app.api.routing.commands import Resource, command_response, submit
 from app.api.routing.routes import RequestContext
 from app.records.envelopes import stamp
 from app.sentences.codes import ACTIONS
 from app.sentences.sentence import sentence
 from connectors.catalog import is_pushed
-from projections.jobs.state import Completed, Failed, Job, Paused, next_wake
+from projections.jobs.state import Completed, Failed, Job, Paused
 from schemas.commands import JobCommand
 from schemas.events import CommandRefused, JobEvent
 from schemas.policies import Cadence
@@ -83,8 +83,8 @@ def job_response(
 
 def next_run(job: Job | None) -> str:
     """Return when a job runs next, to append to a message; "" when it runs now or that is unknown."""
-    wake = next_wake(job) if job else None
-    return f"; next run at {wake.isoformat().replace('+00:00', 'Z')}" if wake else ""
+    at = next_run_at(job) if job else None
+    return f"; next run at {at.isoformat().replace('+00:00', 'Z')}" if at else ""
 
 
 def cadence_hint(job: Job, cadence: Cadence) -> str:

@@ -14,6 +14,7 @@ from app.store.models import ConfigurationVersion
 from app.vault.sealed_json import shown_form
 from connectors.catalog import connector, is_pushed
 from connectors.redaction import MASK
+from projections.jobs.cadence import blackout_until
 from projections.jobs.state import Failed, Job, Paused, Running, Sleeping, next_wake
 from projections.jobs.transitions import allowed_user_commands
 from schemas.commands import Counts
@@ -65,7 +66,7 @@ class JobItem(View):
     total_counts: Counts
     errors: Errors | None
     synced_at: Annotated[datetime | None, Field(description="end of the latest complete pass")]
-    next_at: Annotated[datetime | None, Field(description="when it resumes automatically")]
+    next_at: Annotated[datetime | None, Field(description="when it runs next, or is resumed, after blackout windows")]
     created_at: datetime
     updated_at: datetime
     revision: Annotated[int, Field(description="incremented by every edit; the ETag")]
@@ -144,9 +145,17 @@ def _computed(job: Job) -> dict[str, Any]:
         "summary": summary(job),
         "progress": progress(job),
         "errors": Errors(consecutive=job.streak.consecutive, since=job.streak.since) if job.streak else None,
-        "next_at": next_wake(job),
+        "next_at": next_run_at(job),
         "allowed": allowed(job),
     }
+
+
+def next_run_at(job: Job) -> datetime | None:
+    """Return when a job runs next, or is resumed. A slot of its schedule within a blackout waits for its end."""
+    wake = next_wake(job)
+    if wake is None or not isinstance(job.phase, Sleeping):
+        return wake
+    return blackout_until(job.cadence, wake) or wake
 
 
 def _details(job: Job) -> dict[str, Any]:

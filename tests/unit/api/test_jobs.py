@@ -45,6 +45,13 @@ async def test_a_scheduled_job_answers_when_it_runs_next(client: Client, clock: 
     )
 
 
+async def test_a_slot_within_a_blackout_window_waits_for_its_end(client: Client) -> None:
+    cadence = HOURLY | {"blackout_windows": [{"start": "12:30", "end": "15:00"}]}
+    created = await client.ask("POST", UNCHECKED, new_job(cadence=cadence))
+    assert (created.data["sleep_until"], created.data["next_at"]) == ("2026-05-04T13:00:00Z", "2026-05-04T15:00:00Z")
+    assert created.body["message"] == "created; next run at 2026-05-04T15:00:00Z"
+
+
 @pytest.mark.parametrize("cadence", [HOURLY, {"kind": "cron", "cron": "0 3 * * *"}])
 async def test_a_scheduled_job_runs_now_on_request(client: Client, cadence: dict[str, Any]) -> None:
     job = await client.post(f"{UNCHECKED}&run_now=true", new_job(cadence=cadence))

@@ -31,6 +31,7 @@ from schemas.events import (
     JobSlept,
     JobStarted,
     JobSynced,
+    SleepReason,
 )
 from schemas.policies import DEFAULT_RETRY, ONCE
 from tests.laws.job_strategies import ANY_EVENT
@@ -150,6 +151,22 @@ def test_what_a_person_reads(event: JobEvent, kind: LogKind, message: str) -> No
     assert (line.job_id, line.seq, line.at, line.by) == ("job-1", 7, AT, "user:ada")
     assert line.detail == ("at byte 7" if kind == "Error" else "")
     assert (line.code, line.params) == (getattr(event, "code", ""), getattr(event, "params", {}))
+
+
+@pytest.mark.parametrize(
+    ("slept", "why"),
+    [
+        ("cadence", "schedule triggered"),
+        ("error_backoff", "retry after an error"),
+        ("rate_limit", "retry after the rate limit"),
+        ("blackout_window", "the blackout window ended"),
+    ],
+)
+def test_a_start_after_a_wait_says_what_ended(slept: SleepReason, why: str) -> None:
+    sleeping = evolve(ORDERS, replace(an_event(JobSlept, sleep_until=SOON, reason=slept), seq=2))
+    line = log_line(an_event(JobStarted, run=2, reason="woke"), sleeping)
+    assert line is not None
+    assert line.message == f"Started run 2: {why}"
 
 
 def test_progress_is_counted_and_not_told() -> None:
