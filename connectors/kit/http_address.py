@@ -50,7 +50,8 @@ def parse_address(source: str) -> HttpAddress:
         url = URL(f"{parts['scheme'].lower()}://{parts['authority']}")
         origin = url.origin()
         url.raw_authority.encode("idna")  # of a host with a label that is empty or too long
-        authorization = encode_basic_auth(url.user, url.password or "", "utf-8") if url.user else None
+        has_user = bool(url.user or url.password)  # either may be a token, without the other
+        authorization = encode_basic_auth(url.user or "", url.password or "", "utf-8") if has_user else None
     except ValueError as error:
         raise FixConfiguration("bad_url") from error
     target = quote_illegal(target if target.startswith("/") else f"/{target}")

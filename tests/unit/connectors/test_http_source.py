@@ -1,6 +1,7 @@
 """HTTP sources, with a real server on loopback: resuming, redirects, errors and redaction."""
 
 import asyncio
+import base64
 import gc
 import gzip
 import socket
@@ -24,6 +25,7 @@ from aiohttp.test_utils import TestServer
 from connectors.contract import Batch, ConnectorError, FixConfiguration, Limits, RateLimited, RestoreSource, RetryLater
 from connectors.kit.http_address import parse_address, redirected
 from connectors.kit.http_failures import request_error, retry_after
+from connectors.kit.http_source import REDIRECTS
 from connectors.kit.public_addresses import PublicResolver, ThreadResolver, is_public
 from connectors.kit.threads import DaemonThreads
 from connectors.providers.file import CONNECTOR, Config, check, read
@@ -78,6 +80,16 @@ TARGETS = (
     "/people.csv?q=a+b%20c;d=/?e:f@g!$'()*,[0]",
     "/p%C3%A9ople.csv?q=%E2%82%AC",
     "/%252Fpeople.csv?q=%2525",
+    "/%2e%2E/%2e/people.csv?v=1",
+    "/people.csv;version=2?a;b=c",
+    "/a%5Cb%7C%5B1%5D.csv?x=%00%ff&y=%0D%0A",
+    "/people.csv?url=https%3A%2F%2Fh%2Fa.csv%3Fb%3Dc%23d&e=https://h/a.csv?b=c",
+    "/p%FFople%2Ecsv?name=gr%F6%DFe",
+    "/~a/-_.!$&'()*+,;=:@/people.csv?-_.!~*'()",
+    "/%E2%80%8Bpeople.csv?q=%C3%85&r=A%CC%8A",
+    "/people.csv?Signature=a%2bB%2Fc%3d&Key-Pair-Id=K&Expires=1",
+    "/x?",
+    "/%3Fa=b%23c?d",
 )
 
 
@@ -85,11 +97,12 @@ TARGETS = (
 @pytest.mark.parametrize("way", ["direct", "redirected", "redirected on the host"])
 async def test_a_signed_link_is_requested_as_it_was_signed(serve: Serve, target: str, way: str) -> None:
     requested: list[str] = []
+    statuses = sorted(REDIRECTS)
 
     async def handler(request: web.Request) -> web.Response:
         if request.path == "/go":
             location = target if way == "redirected on the host" and not target.startswith("//") else url + target
-            return web.Response(status=302, headers={"Location": location})
+            return web.Response(status=statuses[len(target) % len(statuses)], headers={"Location": location})
         requested.append(request.raw_path)
         return web.Response(body=b"a\n1\n")
 
@@ -117,6 +130,23 @@ def test_only_illegal_characters_are_quoted(given: str, sent: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("user", "sent"),
+    [
+        ("a:b@", "a:b"),
+        ("token@", "token:"),
+        (":token@", ":token"),
+        ("a%40b:%3a%2F@", "a@b::/"),
+        ("@", None),
+        ("", None),
+    ],
+)
+def test_a_user_in_a_url_becomes_a_header(user: str, sent: str | None) -> None:
+    address = parse_address(f"https://{user}h:443/a%2Fb")
+    header = None if sent is None else "Basic " + base64.b64encode(sent.encode()).decode()
+    assert (address.authorization, str(address.url)) == (header, "https://h/a%2Fb")
+
+
+@pytest.mark.parametrize(
     ("location", "target"),
     [
         ("b.csv?x=%2F", "http://h:81/x/y/b.csv?x=%2F"),
@@ -131,7 +161,13 @@ def test_only_illegal_characters_are_quoted(given: str, sent: str) -> None:
         ("//other/b.csv", "http://other/b.csv"),
         ("https://other:444/a/../b%2f?q=%7e", "https://other:444/a/../b%2f?q=%7e"),
         ("/gr\udcf6\udcdfe.csv", "http://h:81/gr%F6%DFe.csv"),
+        ("a/../b.csv", "http://h:81/x/y/a/../b.csv"),
+        ("%2e%2e/b.csv", "http://h:81/x/y/%2e%2e/b.csv"),
+        ("HTTP://H:81/a b", "http://h:81/a%20b"),
+        ("/\\evil/b.csv", "http://h:81/%5Cevil/b.csv"),
         ("a:b.csv", None),
+        ("https:/b.csv", None),
+        ("///b.csv", None),
         ("http:///b.csv", None),
         ("javascript:alert(1)", None),
     ],
