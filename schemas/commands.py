@@ -74,7 +74,7 @@ class Command:
 class CreateJob(Command):
     """Create a job and start it, or leave it as a draft (`start=False`).
 
-    A job with a schedule waits for its first slot, unless `run_now`.
+    A job with a schedule waits for its first scheduled time, unless `run_now`.
     """
 
     provider: str
@@ -116,7 +116,7 @@ class PauseJob(Command):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResumeJob(Command):
-    """Continue after a pause or a failure: at the next slot of the schedule, or immediately with `run_now`."""
+    """Continue after a pause or a failure: at the next scheduled time, or immediately with `run_now`."""
 
     run_now: bool = False
 

@@ -36,7 +36,7 @@ CRON_VALUES: Final = {
     "month": range(1, 13),
     "day-of-week": range(8),
 }
-SHOWN_SLOTS: Final = 3
+SHOWN_TIMES: Final = 3
 KINDS: Final = ("once", "continuous", "interval", "cron")
 
 
@@ -82,17 +82,17 @@ def _check_cron(cadence: Cadence, at: datetime) -> None:
     if len(parts) != len(CRON_VALUES):
         raise InvalidCadenceError("/cron", "bad_cron", {"cron": cadence.cron, "part": None})
     try:
-        slots = tuple(islice(CronSim(cron, at.astimezone(zone(cadence.time_zone))), SHOWN_SLOTS))
+        times = tuple(islice(CronSim(cron, at.astimezone(zone(cadence.time_zone))), SHOWN_TIMES))
     except CronSimError as error:
         part = next((part for part in CRON_VALUES if str(error).endswith(f" {part}")), None)
         raise InvalidCadenceError("/cron", "bad_cron", {"cron": cadence.cron, "part": part}) from error
-    if not slots:
+    if not times:
         raise InvalidCadenceError("/cron", "cron_never_matches", {"cron": cadence.cron})
-    times = tuple(slot.strftime("%Y-%m-%d %H:%M") for slot in slots)
+    shown = tuple(time.strftime("%Y-%m-%d %H:%M") for time in times)
     for (part, values), text in zip(CRON_VALUES.items(), parts, strict=True):
         for term in text.split(","):
             if _has_idle_step(term, values):
-                raise InvalidCadenceError("/cron", "cron_step_too_large", {"term": term, "part": part, "times": times})
+                raise InvalidCadenceError("/cron", "cron_step_too_large", {"term": term, "part": part, "times": shown})
 
 
 def _has_idle_step(term: str, values: range) -> bool:
@@ -135,8 +135,8 @@ def next_start(cadence: Cadence, started: datetime, now: datetime) -> datetime |
             assert_never(cadence.kind)
 
 
-def next_slot(cadence: Cadence, anchor: datetime, now: datetime) -> datetime | None:
-    """Return the next slot of a schedule, which for an interval counts from `anchor`; None: it may run at any time."""
+def next_scheduled(cadence: Cadence, anchor: datetime, now: datetime) -> datetime | None:
+    """Return the next time of a schedule; an interval counts from `anchor`. None: the job may run at any time."""
     match cadence.kind:
         case "once" | "continuous":
             return None
@@ -162,7 +162,7 @@ def poll_interval(cadence: Cadence) -> timedelta:
 def _next_match(cadence: Cadence, now: datetime) -> datetime:
     times = CronSim(cron_fields(cadence.cron), now.astimezone(zone(cadence.time_zone)))
     # When clocks are set back, an hour repeats; in the second one, cronsim yields times of the first.
-    following: datetime = next(slot.astimezone(UTC) for slot in times if slot.astimezone(UTC) > now)
+    following: datetime = next(time.astimezone(UTC) for time in times if time.astimezone(UTC) > now)
     return following
 
 

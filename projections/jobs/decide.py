@@ -8,7 +8,14 @@ from datetime import datetime, timedelta
 from typing import Final, assert_never
 
 from projections.decider import RefusedError, is_handled
-from projections.jobs.cadence import blackout_until, is_frequent, next_blackout, next_slot, next_start, poll_interval
+from projections.jobs.cadence import (
+    blackout_until,
+    is_frequent,
+    next_blackout,
+    next_scheduled,
+    next_start,
+    poll_interval,
+)
 from projections.jobs.command_checks import check_command, check_settings
 from projections.jobs.recorder import MAX_TEXT_CHARACTERS, EventRecorder, JobRefusedError
 from projections.jobs.retry import INCURABLE, GiveUp, Retry, Streak, after_error, after_rate_limit, clamp_retry_after
@@ -141,7 +148,7 @@ def _create(recorder: EventRecorder, command: CreateJob) -> None:
 
 
 def _configure(recorder: EventRecorder, command: ConfigureJob) -> None:
-    """Replace the settings. A job that waits for its next slot follows a changed schedule at once."""
+    """Replace the settings. A job that waits for its next scheduled run follows a changed schedule at once."""
     before = recorder.job
     check_settings(command.configuration, command.cadence, command.retry, recorder.at)
     recorder.record(
@@ -154,7 +161,7 @@ def _configure(recorder: EventRecorder, command: ConfigureJob) -> None:
     )
     waits = isinstance(before.phase, Sleeping) and before.phase.reason == "cadence"
     if waits and command.cadence != before.cadence and command.cadence.kind != "once":
-        recorder.record(JobSlept, reason="cadence", sleep_until=_next_slot(recorder) or recorder.at)
+        recorder.record(JobSlept, reason="cadence", sleep_until=_next_scheduled(recorder) or recorder.at)
 
 
 def _pause(recorder: EventRecorder, command: PauseJob) -> None:
@@ -169,19 +176,19 @@ def _resume(recorder: EventRecorder, *, run_now: bool = False) -> None:
 
 
 def _enter_schedule(recorder: EventRecorder, reason: StartReason, *, run_now: bool) -> None:
-    """Start a job, or make it wait for the next slot of its schedule."""
-    slot = _next_slot(recorder)
+    """Start a job, or make it wait for its next scheduled run."""
+    scheduled = _next_scheduled(recorder)
     if run_now:
         _start(recorder, "run_now")
-    elif slot is None:
+    elif scheduled is None:
         _start_unless_blackout(recorder, reason)
     else:
-        recorder.record(JobSlept, reason="cadence", sleep_until=slot)
+        recorder.record(JobSlept, reason="cadence", sleep_until=scheduled)
 
 
-def _next_slot(recorder: EventRecorder) -> datetime | None:
+def _next_scheduled(recorder: EventRecorder) -> datetime | None:
     job = recorder.job
-    return next_slot(job.cadence, job.last_pass_started_at or job.created_at, recorder.at)
+    return next_scheduled(job.cadence, job.last_pass_started_at or job.created_at, recorder.at)
 
 
 def _start(recorder: EventRecorder, reason: StartReason) -> None:
@@ -290,10 +297,10 @@ def _within_schedule(recorder: EventRecorder, outcome: Retry | GiveUp) -> Retry:
     It never gives up. A continuous job has no schedule: after the time for retries it continues with the longest delay.
     """
     cap = recorder.job.retry.cap_seconds
-    slot = _next_slot(recorder)
+    scheduled = _next_scheduled(recorder)
     if isinstance(outcome, GiveUp):
-        return Retry(slot or recorder.at + timedelta(seconds=cap), cap)
-    return replace(outcome, at=min(outcome.at, slot)) if slot else outcome
+        return Retry(scheduled or recorder.at + timedelta(seconds=cap), cap)
+    return replace(outcome, at=min(outcome.at, scheduled)) if scheduled else outcome
 
 
 def _rate_limit(recorder: EventRecorder, report: ReportRateLimit) -> None:

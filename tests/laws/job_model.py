@@ -70,7 +70,7 @@ class Model:
         return ["JobStarted"]
 
     def slot(self) -> datetime | None:
-        """The next slot of the schedule; None for a job that may run at any time."""
+        """The next time of the schedule; None for a job that may run at any time."""
         if self.cadence == "cron":
             daily = self.now.replace(hour=6, minute=0, second=0, microsecond=0)
             return daily if daily > self.now else daily + timedelta(days=1)
@@ -98,7 +98,7 @@ class Model:
         return ["JobResumed", *self.enter_schedule(run_now=run_now)]
 
     def configure(self, cadence: str, *, blackout: bool) -> list[str]:
-        """Change the schedule; a job that waits for a slot waits for one of the new schedule."""
+        """Change the schedule; a job that waits for a scheduled time waits for one of the new schedule."""
         changed = (cadence, blackout) != (self.cadence, self.blackout)
         self.cadence, self.blackout = cadence, blackout
         waits = changed and cadence != "once" and (self.status, self.reason) == ("Sleeping", "cadence")

@@ -42,7 +42,7 @@ class PauseQuery(Query):
 class ResumeQuery(Query):
     """When to run."""
 
-    run_now: Annotated[bool, Field(description="true: run now, not at the next slot of the schedule")] = False
+    run_now: Annotated[bool, Field(description="true: run now, not at the next scheduled time")] = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,7 +93,7 @@ class CreateQuery(ValidateQuery):
     """Whether and when to start the job, and what to check before."""
 
     run_job: Annotated[bool, Field(description="false: create it as a draft, paused")] = True
-    run_now: Annotated[bool, Field(description="true: run now, not at the first slot of the schedule")] = False
+    run_now: Annotated[bool, Field(description="true: run now, not at the first scheduled time")] = False
     allow_duplicate_name: Annotated[bool, Field(description="true: also if another job has the same name")] = False
 
 

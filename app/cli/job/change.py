@@ -25,7 +25,7 @@ CONFIG: Final = click.option(
 )
 FIELDS: Final = click.argument("fields", nargs=-1, shell_complete=complete_fields)
 
-RUN_NOW: Final = click.option("--run-now", is_flag=True, help="Run now, not at the first slot of the schedule.")
+RUN_NOW: Final = click.option("--run-now", is_flag=True, help="Run now, not at the next scheduled time.")
 
 
 @click.command("create")

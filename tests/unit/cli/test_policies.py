@@ -50,7 +50,7 @@ async def test_an_invalid_window_is_refused(entrepot: CommandLine, text: str) ->
     assert (result.exit_code, "invalid blackout window" in result.stderr) == (2, True)
 
 
-async def test_a_scheduled_job_waits_for_its_slot_unless_it_is_run_now(entrepot: CommandLine) -> None:
+async def test_a_scheduled_job_waits_for_its_scheduled_time_unless_it_is_run_now(entrepot: CommandLine) -> None:
     for options, status in (((), "Sleeping"), (("--run-now",), "Running")):
         job = await entrepot.create(name=f"job {status}", cadence={"kind": "cron", "cron": "0 3 * * *"})
         await entrepot.client.post(f"/v2/job/{job['id']}/pause")

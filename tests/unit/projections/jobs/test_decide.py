@@ -262,44 +262,46 @@ NIGHTLY = Cadence(kind="cron", cron="0 3 * * *")
 AT_THREE = START + 18 * HOUR
 
 
-@pytest.mark.parametrize(("cadence", "slot"), [(HOURLY, START + HOUR), (NIGHTLY, AT_THREE)])
-def test_a_new_job_waits_for_the_first_slot_of_its_schedule(cadence: Cadence, slot: datetime) -> None:
-    waiting = an(JobSlept, reason="cadence", sleep_until=slot)
+@pytest.mark.parametrize(("cadence", "scheduled"), [(HOURLY, START + HOUR), (NIGHTLY, AT_THREE)])
+def test_a_new_job_waits_for_the_first_time_of_its_schedule(cadence: Cadence, scheduled: datetime) -> None:
+    waiting = an(JobSlept, reason="cadence", sleep_until=scheduled)
     created = no_job().when(creation(cadence=cadence)).then(an(JobCreated, **CREATED | {"cadence": cadence}), waiting)
     created.when(a(RunJob)).then(an(JobStarted, run=1, reason="run_now"))
-    created.later(slot - START).when(a(WakeJob)).then(an(JobStarted, run=1, reason="woke"))
+    created.later(scheduled - START).when(a(WakeJob)).then(an(JobStarted, run=1, reason="woke"))
     draft = no_job().when(creation(cadence=cadence, start=False), a(ResumeJob)).then(an(JobResumed), waiting)
     assert draft.job.run == 0
 
 
-def test_a_new_job_can_run_before_the_first_slot_of_its_schedule() -> None:
+def test_a_new_job_can_run_before_the_first_time_of_its_schedule() -> None:
     scenario = no_job().when(creation(cadence=NIGHTLY, run_now=True))
     scenario.then(an(JobCreated, **CREATED | {"cadence": NIGHTLY}), an(JobStarted, run=1, reason="run_now"))
 
 
 @pytest.mark.parametrize(
-    ("cadence", "resumed_after", "slot"),
+    ("cadence", "resumed_after", "scheduled"),
     [
         (HOURLY, 2.5 * HOUR, START + 3 * HOUR),
         (HOURLY, 3 * HOUR, START + 4 * HOUR),
         (NIGHTLY, 20 * HOUR, AT_THREE + DAY),
     ],
 )
-def test_a_resumed_job_waits_for_its_next_slot(cadence: Cadence, resumed_after: timedelta, slot: datetime) -> None:
+def test_a_resumed_job_waits_for_its_next_scheduled_time(
+    cadence: Cadence, resumed_after: timedelta, scheduled: datetime
+) -> None:
     paused = given(creation(cadence=cadence, run_now=True), progress(1, pass_done=True), a(PauseJob)).later(
         resumed_after
     )
-    paused.when(a(ResumeJob)).then(an(JobResumed), an(JobSlept, reason="cadence", sleep_until=slot))
+    paused.when(a(ResumeJob)).then(an(JobResumed), an(JobSlept, reason="cadence", sleep_until=scheduled))
     paused.when(a(ResumeJob, run_now=True)).then(an(JobResumed), an(JobStarted, run=2, reason="run_now"))
 
 
-def test_a_pause_for_a_time_ends_with_the_wait_for_a_slot() -> None:
+def test_a_pause_for_a_time_ends_with_the_wait_for_a_scheduled_time() -> None:
     paused = given(creation(cadence=NIGHTLY), a(PauseJob, until=START + HOUR)).later(HOUR)
     paused.when(a(WakeJob)).then(an(JobResumed), an(JobSlept, reason="cadence", sleep_until=AT_THREE))
 
 
 @pytest.mark.parametrize(
-    ("cadence", "slots"),
+    ("cadence", "sleeps"),
     [
         (NIGHTLY, [an(JobSlept, reason="cadence", sleep_until=AT_THREE)]),
         (Cadence(kind="continuous"), [an(JobSlept, reason="cadence", sleep_until=START)]),
@@ -307,12 +309,12 @@ def test_a_pause_for_a_time_ends_with_the_wait_for_a_slot() -> None:
         (HOURLY, []),  # unchanged
     ],
 )
-def test_a_waiting_job_follows_a_changed_schedule_at_once(cadence: Cadence, slots: list[Any]) -> None:
+def test_a_waiting_job_follows_a_changed_schedule_at_once(cadence: Cadence, sleeps: list[Any]) -> None:
     edit = a(ConfigureJob, configuration="{}", cadence=cadence, retry=DEFAULT_RETRY)
     configured = an(
         JobConfigured, version=2, configuration="{}", cadence=cadence, retry=DEFAULT_RETRY, reverted_from=None
     )
-    given(creation(cadence=HOURLY)).when(edit).then(configured, *slots)
+    given(creation(cadence=HOURLY)).when(edit).then(configured, *sleeps)
     given(creation(cadence=HOURLY, run_now=True), rate_limit()).when(edit).then(configured)
 
 
@@ -321,7 +323,7 @@ def test_a_missing_source_ends_the_turn_of_a_recurring_job_and_not_its_schedule(
     assert event_types(given(away)) == [JobErrored, JobFailed]
     scenario = given(creation(cadence=HOURLY, run_now=True)).later(HOUR - timedelta(seconds=20)).when(away)
     assert event_types(scenario) == [JobErrored, JobSlept]
-    assert scenario.job.phase.until == START + HOUR, "no later than its next slot"  # type: ignore[union-attr]  # it sleeps
+    assert scenario.job.phase.until == START + HOUR, "no later than its next scheduled"  # type: ignore[union-attr]  # it sleeps
     months = scenario.later(100 * DAY).when(a(WakeJob), error(2, advice="restore_source"))
     assert event_types(months) == [JobErrored, JobSlept]
     assert months.job.phase.until == START + 100 * DAY + HOUR  # type: ignore[union-attr]  # it sleeps
