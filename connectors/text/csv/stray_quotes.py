@@ -34,20 +34,21 @@ def _is_row(grammar: Grammar, line: bytes, columns: int) -> bool:
 
 
 def joins_rows(record: bytes, dialect: Dialect, columns: int) -> bool:
-    """Whether a well-formed record joins rows: each of its lines has all columns, with the same kinds of cells.
+    """Whether a well-formed record joins rows: most of its lines have all columns, with the same kinds of cells.
 
     A quoted value of several lines, such as a postal address, has its delimiters elsewhere, or other text there. Cells
     without a value say nothing, nor does the column with the quote.
     """
-    lines = [line.split(dialect.delimiter) for line in record.rstrip(b"\r\n").split(b"\n")]
-    if len(lines) < 2 or any(len(line) != columns for line in lines):
+    cells = [line.split(dialect.delimiter) for line in record.rstrip(b"\r\n").split(b"\n")]
+    lines = [line for line in cells if len(line) == columns]
+    if len(lines) < 2 or 2 * len(lines) <= len(cells) or {len(cells[0]), len(cells[-1])} != {columns}:
         return False
     quoted = max(
         (at for at, cell in enumerate(lines[0]) if cell.lstrip(dialect.blanks)[:1] == dialect.quote), default=0
     )
     kinds = [
-        Counter(_kind(cell.strip(dialect.quote + b" \t\r")) for cell in cells)
-        for at, cells in enumerate(zip(*lines, strict=True))
+        Counter(_kind(cell.strip(dialect.quote + b" \t\r")) for cell in column)
+        for at, column in enumerate(zip(*lines, strict=True))
         if at != quoted or columns == 1
     ]
     if any(kind["value"] and (kind["text"] or kind["code"]) for kind in kinds):

@@ -107,6 +107,12 @@ def test_a_line_that_is_no_row_does_not_hide_the_rows_after_a_quote() -> None:
     assert [row[0] for row in rows(outcome)] == ["2", "3"]
 
 
+def test_a_line_that_is_no_row_does_not_hide_rows_between_two_stray_quotes() -> None:
+    outcome = read(b'1,"6 inch pipe,3\n2,elbow,4,x\n\n3,tee,5\n4,valve 8",6\n')
+    assert outcome.rejects == [("row 1", "unclosed_quote"), ("row 2", "wrong_column_count")]
+    assert [row[0] for row in rows(outcome)] == ["3", "4"]
+
+
 def test_inch_marks_at_the_start_of_many_cells_reject_these_rows() -> None:
     text = b"".join(
         b'%d,"%d inch,%d\n' % (at, at, at) if at % 7 == 3 else b"%d,pipe,%d\n" % (at, at) for at in range(2000)
