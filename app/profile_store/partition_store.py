@@ -22,7 +22,7 @@ from rocksdict import Checkpoint, IngestExternalFileOptions, Rdict, WriteBatch
 
 from app.profile_store.rocksdb_options import BUFFERS, options_of, write_files
 
-FORMAT: Final = 2  # of the column families, the keys in `meta`, and the partitioning of keys
+FORMAT: Final = 3  # of the column families, the nodes, the keys in `meta`, and the partitioning of keys
 DAMAGED: Final = "DAMAGED"  # a marker file in the store's directory
 SCRATCH: Final = "scratch"  # a directory in the store's directory for temporary files
 MAX_ROWS: Final = 100_000

@@ -59,10 +59,10 @@ MIN_POLL_INTERVAL: Final = 0.02
 MAX_POLL_INTERVAL: Final = 0.5
 WAIT_TIMEOUT: Final = 5.0  # seconds; then forgettings that are new are handled first
 MAX_PERSONS: Final = 100  # in one step
-MAX_CONFIRMED_KEYS: Final = 100  # in one look-up: each node is read with all keys of its person
+MAX_CONFIRMED_KEYS: Final = 1_000  # in one look-up: those of one that fails are looked up again
 MAX_EXTENSIONS: Final = 100  # of one forgetting: later messages could link further identities endlessly
 MAX_HOPS: Final = 3  # from node to node, until all identities of a person are linked
-MAX_RECORD_KEYS: Final = 20_000  # keys in a record, of half a kilobyte at most
+MAX_TARGETS: Final = 5_000  # in a record, beside all keys of a person: 25,000 of half a kilobyte fit
 
 _log: Final = logging.getLogger(__name__)
 
@@ -366,13 +366,12 @@ def _by_hash(keys: Iterable[str]) -> dict[str, str]:
 
 
 def _forget_records(keys: Sequence[str], at: int, generation: int, partitions: int) -> Iterator[ProducerRecord]:
-    """Yield the records that make the nodes of a person forget; each message names all keys, so chunks are small."""
+    """Yield the records that make the nodes of a person forget. Each names all keys, so it has many targets."""
     by_partition: dict[int, list[str]] = defaultdict(list)
     for key in keys:
         by_partition[partition_of_key(key, partitions)].append(key)
-    chunk_size = max(MAX_RECORD_KEYS // max(len(keys), 1), 1)
     for number, targets in by_partition.items():
-        for begin in range(0, len(targets), chunk_size):
-            messages = NodeMessages(forget=[(target, at, keys) for target in targets[begin : begin + chunk_size]])
+        for begin in range(0, len(targets), MAX_TARGETS):
+            messages = NodeMessages(forget=[(targets[begin : begin + MAX_TARGETS], at, keys)])
             batch = NodeBatch(payload=encode_messages(messages), generation=generation)
             yield ProducerRecord(UPDATES_REALTIME.name, encode(batch), partition=number)

@@ -19,7 +19,6 @@ from projections.definitions.rules import key_hash
 from projections.profiles.fan_in import link_times
 from projections.profiles.identity_node import Node
 from projections.profiles.profile_view import kind_of, shown_key
-from projections.profiles.updates import stored_state
 
 MAX_COMPARED_KEYS: Final = 300  # in one request: about three milliseconds
 MAX_FINDINGS: Final = 100  # in a response
@@ -101,7 +100,7 @@ class LookupServer:
         partition, body = await self._parsed(request)
         limit = min(body["limit"], MAX_KEYS)
         rows = partition.store.iterate_nodes(body["start"].encode(), limit, MAX_RESPONSE_BYTES)
-        nodes = [[key.decode(), orjson.Fragment(stored_state(stored))] for key, stored in rows]
+        nodes = [[key.decode(), orjson.Fragment(stored)] for key, stored in rows]
         return _respond({"offsets": partition.store.offsets(), "nodes": nodes})
 
     async def _fan_in(self, request: web.Request) -> web.Response:

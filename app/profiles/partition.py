@@ -18,6 +18,7 @@ from app.profiles.dedup import DedupWindow
 from app.profiles.fan_in import FACT, FanIn
 from app.profiles.identity_limit import IdentityLimitReports
 from app.profiles.node_cache import NodeCache
+from projections.profiles.forgotten_persons import ForgottenPersons
 from projections.profiles.identity_node import Node, Outbox
 from projections.profiles.payload_limits import encoded_batches
 from projections.profiles.update_codec import MalformedUpdateError, decode_mapped, decode_messages
@@ -47,6 +48,7 @@ MAX_OUTBOX_BYTES: Final = 4 * 1024 * 1024  # of JSON in a record, or in the smal
 REFERENCE: Final = struct.Struct(">BHQQQ")  # lane, partition and offset of a raw record, index in it, rules_offset
 PAGES: Final = "pages"  # of references, numbered in the order they were written
 RULES_OFFSET: Final = "rules_offset"  # offset of the rules that a rebuild's messages were mapped by: its promotion
+PERSON: Final = "person/"  # and an id: the keys of a forgotten person
 FENCE: Final = "fence/"  # and the lane: the newest fence of its update topic
 ALL_ROWS: Final = sys.maxsize
 MAX_REFERENCES: Final = 10_001  # of one key: more than are read for one response
@@ -88,6 +90,7 @@ class ProfilePartition:
         self._dedup = DedupWindow(store.get_seen, store.iterate_seen, clock, in_any_order=in_any_order)
         self._clock = clock
         self.fan_in = FanIn(store.fact(FACT))
+        self._persons = ForgottenPersons(lambda person: store.fact(PERSON + person))
         self._limit_reports = IdentityLimitReports(f"profiles/{number}")
         self._references: dict[str, bytearray] = {}
         self._encoded: dict[bytes, bytes] = {}  # changed nodes as they will be stored, unless they change again
@@ -200,7 +203,7 @@ class ProfilePartition:
 
     def _apply_messages(self, messages: NodeMessages, outbox: Outbox) -> int:
         self._is_dirty = True
-        apply_messages(messages, self._load_for_change(messages.target_keys()), outbox)
+        apply_messages(messages, self._load_for_change(messages.target_keys()), outbox, self._persons)
         return len(messages.joins) + len(messages.links)
 
     def _apply_mapped(self, header: MappedBatch, mapped: MappedMessages, outbox: Outbox, rows: int) -> Iterator[int]:
@@ -270,13 +273,20 @@ class ProfilePartition:
         assert not self._outboxes, "deliver the messages to other partitions first"
         self._pages += 1
         page = b"\0" + self._pages.to_bytes(8)
+        persons = {PERSON + person: keys for person, keys in self._persons.take_changes().items()}
         self.encode_changed(len(self.nodes.changed))
         changes = Changes(
             nodes=self._encoded,
             seen=self._dedup.take_changes(),
             refs={key.encode() + page: bytes(references) for key, references in self._references.items()},
             offsets=self._offsets,
-            facts={PAGES: str(self._pages).encode(), **self._fence_facts(), **self.fan_in.take_changes(), **facts},
+            facts={
+                PAGES: str(self._pages).encode(),
+                **self._fence_facts(),
+                **self.fan_in.take_changes(),
+                **persons,
+                **facts,
+            },
         )
         self.store.write(changes)
         self.nodes.mark_stored(sum(len(node or b"") for node in changes.nodes.values()))

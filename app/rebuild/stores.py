@@ -176,7 +176,7 @@ class RebuildStores:
         outgoing: Outgoing = []
         for number in range(len(self._partitions)):
             local = [key for key in keys if partition_of_key(key, len(self._partitions)) == number]
-            outgoing.append(("", number, NodeMessages(forget=[(key, at, keys) for key in local])))
+            outgoing.append(("", number, NodeMessages(forget=[(local, at, keys)])))
         self._note_sent(self._partitions[0], outgoing)  # flushed first: afterwards the keys can't be found any more
         self._deliver(outgoing)
 

@@ -6,7 +6,7 @@ and links to other nodes, and shortcuts for what had to be forwarded. Nodes are 
 that decoded a node owns it.
 """
 
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 from projections.profiles import crdt
@@ -20,11 +20,11 @@ MAX_REMEMBERED_LINKS: Final = 1_000  # of a moved node; other links are only sen
 class Node:
     """The state of one identity key.
 
-    Messages up to `forgotten` (microseconds; 0: none) do not count. `forgotten_keys` are all the keys of the person who
-    was forgotten then.
+    Messages up to `forgotten` (microseconds; 0: none) do not count. `person` is the id of the person who was forgotten
+    then, in `ForgottenPersons`.
     """
 
-    __slots__ = ("edges", "forgotten", "forgotten_keys", "key", "parent", "registers")
+    __slots__ = ("edges", "forgotten", "key", "parent", "person", "registers")
 
     def __init__(  # in the order of the stored state
         self,
@@ -33,14 +33,14 @@ class Node:
         registers: Registers | None = None,
         edges: Edges | None = None,
         forgotten: int = 0,
-        forgotten_keys: Container[str] = (),
+        person: str = "",
     ) -> None:
         self.key = key
         self.parent = parent
         self.registers: Registers = {} if registers is None else registers
         self.edges: Edges = {} if edges is None else edges
         self.forgotten = forgotten
-        self.forgotten_keys = forgotten_keys
+        self.person = person
 
     def identities(self) -> list[str]:
         """Return the keys of the profile, best first."""
@@ -115,10 +115,9 @@ def link(node: Node, smaller: str, edge: Stamp, outbox: Outbox) -> None:
         _point(node, smaller, {name: edge}, outbox)
 
 
-def follow(node: Node, smaller: str, sender: Sender, outbox: Outbox) -> None:
+def follow(node: Node, smaller: str, outbox: Outbox) -> None:
     """Link a node to a smaller key, as another node's pointer implies."""
-    if not _is_outdated(node, sender):
-        _point(node, smaller, {}, outbox)
+    _point(node, smaller, {}, outbox)
 
 
 def _point(node: Node, smaller: str, edge: Edges, outbox: Outbox) -> None:
@@ -147,17 +146,8 @@ def shorten(node: Node, smaller: str, had_forgotten: int) -> None:
         node.parent = smaller
 
 
-def _is_outdated(node: Node, sender: Sender) -> bool:
-    """Return whether a node sent this before it received that the person, to whom both keys belonged, was forgotten."""
-    key, had_forgotten = sender
-    return had_forgotten < node.forgotten and key in node.forgotten_keys
-
-
 def join(node: Node, sender: Sender, registers: Registers, edges: Edges, outbox: Outbox) -> None:
     """Merge a state into a root, or forward it to where the profile is. After several joins, call `trim` once."""
-    if _is_outdated(node, sender):
-        registers = crdt.after(registers, node.forgotten)
-        edges = {edge: stamp for edge, stamp in edges.items() if stamp[0] > node.forgotten}
     if not node.parent:
         crdt.join_registers(node.registers, registers)
         join_edges(node.edges, edges)
@@ -175,11 +165,18 @@ def trim_identities(node: Node, outbox: Outbox) -> None:
         outbox.over_limit.add(node.key)
 
 
-def forget(node: Node, at: int, keys: Sequence[str]) -> None:
+def forget(node: Node, at: int, person: str) -> None:
     """Remove all that comes from messages up to `at`; later messages are about a new person."""
     if at > node.forgotten:
-        node.forgotten, node.forgotten_keys, node.parent, node.edges = at, keys, "", {}
+        node.forgotten, node.person, node.parent, node.edges = at, person, "", {}
         node.registers = crdt.after(node.registers, at)
+
+
+def remembered(node: Node, registers: Registers, edges: Edges) -> tuple[Registers, Edges]:
+    """Return what remains of a state after the node's person was forgotten."""
+    return crdt.after(registers, node.forgotten), {
+        edge: stamp for edge, stamp in edges.items() if stamp[0] > node.forgotten
+    }
 
 
 def join_edges(edges: Edges, other: Edges) -> None:

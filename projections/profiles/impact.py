@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from projections.profiles.forgotten_persons import ForgottenPersons
 from projections.profiles.identity_node import Node, Outbox
 from projections.profiles.profile_view import profile_of
 from projections.profiles.updates import AT, KEY, MappedMessages, apply_mapped, apply_messages, by_partition
@@ -68,6 +69,7 @@ def impact_of(mapped: MappedMessages, nodes: dict[str, Node], max_identities: in
 
 def settle(mapped: MappedMessages, nodes: dict[str, Node], max_identities: int) -> dict[str, Node]:
     """Apply messages, and then the messages that nodes send each other, until none is left; return the nodes."""
+    persons = ForgottenPersons(lambda _: b"[]")  # no message was under way when one of them was forgotten
     outbox = Outbox(max_identities)
     _add_missing(nodes, mapped.target_keys())
     apply_mapped(mapped, nodes, outbox)
@@ -75,7 +77,7 @@ def settle(mapped: MappedMessages, nodes: dict[str, Node], max_identities: int) 
         messages = by_partition(outbox, 1)[0]
         _add_missing(nodes, messages.target_keys())
         outbox = Outbox(max_identities)
-        apply_messages(messages, nodes, outbox)
+        apply_messages(messages, nodes, outbox, persons)
     return nodes
 
 

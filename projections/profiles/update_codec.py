@@ -60,7 +60,8 @@ def decode_messages(payload: bytes) -> NodeMessages:
             _have_types(messages.joins, str, list, dict, dict)
             and _have_types(messages.links, str, str, list)
             and _have_types(senders, str, int)
-            and _have_types(messages.forget, str, int, list)
+            and _have_types(messages.forget, list, int, list)
+            and all(type(key) is str for targets, _, keys in messages.forget for key in (*targets, *keys))
             and _have_types(messages.shortcuts, str, str, int)
         )
     except (ValueError, TypeError) as error:

@@ -3,21 +3,20 @@
 Rows are `[key, timestamp, batch number, index, offset difference, *values]`: lists, which JSON reads and writes fast.
 """
 
-from collections.abc import Container, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any
 
 import orjson
 
 from projections.profiles import identity_node
 from projections.profiles.crdt import Registers, join_registers, own_counts, tally
+from projections.profiles.forgotten_persons import ForgottenPersons
 from projections.profiles.identity_node import Edges, Node, Outbox, Plan, Sender, plan_of
 from projections.profiles.partitioning import partition_of_key
 
 UpdateRow = list[Any]
 KEY, AT, BATCH, INDEX, OFFSET, VALUES = range(6)
-
-KEYS_SEPARATOR: Final = b"\n"  # in a stored node; JSON has none
 
 Counted = tuple[str, int, int]  # consecutive messages: batch, first index, number of messages
 Link = tuple[str, str, int, str, int]  # larger key, smaller key, *stamp
@@ -57,21 +56,23 @@ class MappedMessages:
 
 @dataclass(slots=True)
 class NodeMessages:
-    """Messages from nodes to the nodes of one partition, and people to forget there: (key, instant, all their keys).
+    """Messages from nodes to the nodes of one partition, and persons to forget there: (keys there, instant, all keys).
 
     A shortcut is (key, smaller key, `forgotten` of the first when it sent the state that was forwarded).
     """
 
     joins: list[tuple[str, Sender, Registers, Edges]] = field(default_factory=list)
     links: list[tuple[str, str, Sender]] = field(default_factory=list)
-    forget: list[tuple[str, int, Sequence[str]]] = field(default_factory=list)
+    forget: list[tuple[Sequence[str], int, Sequence[str]]] = field(default_factory=list)
     shortcuts: list[tuple[str, str, int]] = field(default_factory=list)
 
     def target_keys(self) -> Iterator[str]:
         """Yield the key that each message is sent to; keys repeat."""
-        for messages in (self.joins, self.links, self.forget, self.shortcuts):
+        for messages in (self.joins, self.links, self.shortcuts):
             for message in messages:
                 yield message[0]
+        for keys, _, _ in self.forget:
+            yield from keys
 
 
 @dataclass(slots=True)
@@ -95,45 +96,14 @@ class FoldedMessages:
             yield link[0]
 
 
-class StoredKeys(Container[str]):
-    """All keys of a forgotten person, as JSON.
-
-    Each node of the person has them, so reading all nodes is quadratic in the keys if each decodes them. They are only
-    needed for messages that were under way when the person was forgotten.
-    """
-
-    __slots__ = ("encoded",)
-
-    def __init__(self, encoded: bytes) -> None:
-        self.encoded = encoded
-
-    def __contains__(self, key: object) -> bool:
-        return key in orjson.loads(self.encoded)
-
-
 def encode_node(node: Node) -> bytes:
-    """Return a node as it is stored, without its key: the state and, if the person was forgotten, a line of keys."""
-    state = orjson.dumps([node.parent, node.registers, node.edges, node.forgotten])
-    if not node.forgotten:
-        return state
-    keys = node.forgotten_keys
-    return state + KEYS_SEPARATOR + (keys.encoded if isinstance(keys, StoredKeys) else orjson.dumps(keys))
+    """Return a node as it is stored, without its key."""
+    return orjson.dumps([node.parent, node.registers, node.edges, node.forgotten, node.person])
 
 
 def decode_node(key: str, stored: bytes | None) -> Node:
     """Return the node of a key; a new one when nothing is stored."""
-    if stored is None:
-        return Node(key)
-    state, _, keys = stored.partition(KEYS_SEPARATOR)
-    node = Node(key, *orjson.loads(state))
-    if keys:
-        node.forgotten_keys = StoredKeys(keys)
-    return node
-
-
-def stored_state(stored: bytes) -> bytes:
-    """Return the state of a stored node: JSON of parent, registers, edges and `forgotten`."""
-    return stored.partition(KEYS_SEPARATOR)[0]
+    return Node(key) if stored is None else Node(key, *orjson.loads(stored))
 
 
 def slices_of(mapped: MappedMessages, rows: int) -> Iterator[MappedMessages]:
@@ -220,18 +190,26 @@ def _apply_row(node: Node, row: UpdateRow, batches: Sequence[str], plan: Plan, f
     identity_node.fold(registers, (node.key, node.forgotten), plan, row[VALUES:], at, batches[row[BATCH]], row[INDEX])
 
 
-def apply_messages(messages: NodeMessages, nodes: Mapping[str, Node], outbox: Outbox) -> None:
+def apply_messages(
+    messages: NodeMessages, nodes: Mapping[str, Node], outbox: Outbox, persons: ForgottenPersons
+) -> None:
     """Apply messages from other nodes to their targets, all of which are in `nodes`."""
-    for key, at, keys in messages.forget:
-        identity_node.forget(nodes[key], at, keys)
+    for targets, at, keys in messages.forget:
+        person = persons.add(keys)
+        for key in targets:
+            identity_node.forget(nodes[key], at, person)
     for key, (sender, had_forgotten), registers, edges in messages.joins:  # a decoded sender is a list
-        identity_node.join(nodes[key], (sender, had_forgotten), registers, edges, outbox)
+        node, sent_by = nodes[key], (sender, had_forgotten)
+        is_outdated = persons.is_outdated(node, sent_by)
+        remaining = identity_node.remembered(node, registers, edges) if is_outdated else (registers, edges)
+        identity_node.join(node, sent_by, *remaining, outbox)
     for key in {message[0] for message in messages.joins}:
         identity_node.trim_identities(nodes[key], outbox)
     for key, smaller, had_forgotten in messages.shortcuts:
         identity_node.shorten(nodes[key], smaller, had_forgotten)
     for larger, smaller, (sender, had_forgotten) in messages.links:
-        identity_node.follow(nodes[larger], smaller, (sender, had_forgotten), outbox)
+        if not persons.is_outdated(nodes[larger], (sender, had_forgotten)):
+            identity_node.follow(nodes[larger], smaller, outbox)
 
 
 def by_partition(outbox: Outbox, partitions: int) -> dict[int, NodeMessages]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from projections.profiles.crdt import MILLIONTHS, value_of
+from projections.profiles.forgotten_persons import ForgottenPersons
 from projections.profiles.identity_node import Node, Outbox
 from projections.profiles.partitioning import partition_of_key
 from projections.profiles.update_codec import decode_mapped, decode_messages, encode_mapped, encode_messages
@@ -93,6 +94,7 @@ class World:
     nodes: dict[str, Node] = field(default_factory=dict)
     # partition, mapped messages, node messages; one of the last two is empty
     in_transit: list[tuple[int, bytes, bytes]] = field(default_factory=list)
+    persons: dict[int, dict[str, bytes]] = field(default_factory=lambda: defaultdict(dict))  # stored, by partition
     counted: dict[int, dict[str, list[list[int]]]] = field(default_factory=lambda: defaultdict(dict))
 
     def send(self, messages: list[Message]) -> None:
@@ -110,9 +112,12 @@ class World:
         self.in_transit += [(partition, encode_mapped(packet), b"") for partition, packet in packets.items()]
 
     def forget(self, keys: list[str], moment: int) -> None:
-        """Forget a person by a message to each of their identities."""
-        for key in keys:
-            self.in_transit.append((self._home(key), b"", encode_messages(NodeMessages(forget=[(key, moment, keys)]))))
+        """Forget a person by messages to each of their identities."""
+        for part in range(self.partitions):
+            here = [key for key in keys if self._home(key) == part]
+            for targets in (here[::2], here[1::2]):  # in any order, as they may be in several records
+                forget = NodeMessages(forget=[(targets, moment, keys)])
+                self.in_transit.append((part, b"", encode_messages(forget)))
 
     def settle(self) -> None:
         """Deliver everything, some of it twice."""
@@ -144,7 +149,9 @@ class World:
         else:
             incoming = decode_messages(node_messages)
             self._load(incoming)
-            apply_messages(incoming, self.nodes, outbox)
+            persons = ForgottenPersons(self.persons[partition].get)
+            apply_messages(incoming, self.nodes, outbox, persons)
+            self.persons[partition] |= persons.take_changes()
         for target, outgoing in by_partition(outbox, self.partitions).items():
             self.in_transit.append((target, b"", encode_messages(outgoing)))
 

@@ -210,7 +210,7 @@ def test_a_store_of_another_format_is_refused_unchanged(tmp_path: Path) -> None:
     store._families["meta"].put(b"format", b"99")
     store.close()
     for _ in range(2):
-        with pytest.raises(CorruptStore, match="its format is b'99', and this version of Entrepot reads format 2"):
+        with pytest.raises(CorruptStore, match="its format is b'99', and this version of Entrepot reads format 3"):
             PartitionStore.open(tmp_path / "store")
 
 

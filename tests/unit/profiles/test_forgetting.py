@@ -24,12 +24,14 @@ from app.profiles import forgetting
 from app.profiles.forgetting import ForgettingWorker
 from app.profiles.lookup_client import GenerationReader, PartitionUnavailable, ProfilesClient
 from app.records.encoding import encoded
+from projections.definitions.forgetting import MAX_PERSON_KEYS
 from projections.definitions.rebuild_spec import RebuildSpec, VersionedBody, spec_text
 from projections.definitions.rules import key_hash
 from projections.definitions.state import EMPTY, handle
+from projections.mapping.mapper import MAX_KEY_BYTES
 from projections.profiles.partitioning import partition_of_key
 from projections.profiles.profile_view import shown_key
-from projections.profiles.update_codec import encode_mapped
+from projections.profiles.update_codec import decode_messages, encode_mapped
 from projections.profiles.updates import Group, MappedMessages, NodeMessages
 from schemas.definitions import (
     PARTITION,
@@ -41,7 +43,7 @@ from schemas.definitions import (
     RebuildPromoted,
 )
 from schemas.instants import micros
-from schemas.topics import DEFINITIONS_COMMANDS, DEFINITIONS_EVENTS, LANES, MESSAGES_REJECTED, UPDATES
+from schemas.topics import DEFINITIONS_COMMANDS, DEFINITIONS_EVENTS, LANES, MAX_RECORD_BYTES, MESSAGES_REJECTED, UPDATES
 from schemas.updates import MappedBatch
 from schemas.wire.codec import decode, encode
 from tests.golden.samples import full
@@ -450,6 +452,18 @@ async def test_a_partition_that_is_handed_over_is_awaited(tmp_path: Path, cluste
         await rig.assert_dropped(email, cookie)
     deciding.cancel()
     await asyncio.gather(deciding, return_exceptions=True)
+
+
+@pytest.mark.parametrize("identities", [1, 100, MAX_PERSON_KEYS])
+def test_the_messages_to_forget_a_person_grow_with_the_number_of_identities(identities: int) -> None:
+    keys = [f"05:cookie:{number:0{MAX_KEY_BYTES - 7}}" for number in range(identities)]
+    records = list(forgetting._forget_records(keys, 7, 0, 1))
+    sizes = [len(record.value or b"") for record in records]
+    assert max(sizes) < MAX_RECORD_BYTES * 0.9
+    assert sum(sizes) < 6 * sum(map(len, keys)) + 1_000
+    forgets = [forget for record in records for forget in decode_messages(decode(record.value or b"").payload).forget]  # type: ignore[union-attr]  # decode returns any record; the test knows which
+    assert [target for targets, _, _ in forgets for target in targets] == keys
+    assert all(list(person) == keys for _, _, person in forgets)
 
 
 async def test_while_a_rebuild_goes_live_a_person_is_dropped_and_searched_again(

@@ -5,11 +5,8 @@ import random
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 from urllib.parse import urlsplit
 
-import orjson
 import pytest
 
 from app.kafka.batch_producer import BatchProducer
@@ -23,7 +20,6 @@ from app.profiles.open_partitions import OpenPartitions
 from app.profiles.partition import MAX_REFERENCES, REFERENCE
 from app.store.read_store import ReadStore
 from projections.definitions.rules import key_hash
-from projections.profiles import updates
 from projections.profiles.identity_node import Node
 from projections.profiles.profile_view import shown_key
 from projections.profiles.updates import encode_node
@@ -77,30 +73,6 @@ async def test_responses_are_bounded_and_no_node_is_missing(tmp_path: Path, coun
         assert [item and item.registers for item in found] == [
             those[key].registers if key in those else None for key in wanted
         ]
-
-
-async def test_the_keys_of_a_forgotten_person_are_not_decoded_with_each_node(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    decoded = list[bytes]()
-
-    def loads(data: bytes) -> Any:
-        decoded.append(data)
-        return orjson.loads(data)
-
-    monkeypatch.setattr(updates, "orjson", SimpleNamespace(loads=loads, dumps=orjson.dumps))
-    for count in (100, 200):
-        keys = [f"05:cookie:{number:06}" for number in range(count)]
-        person = {key: Node(key, forgotten=7, forgotten_keys=keys) for key in keys}
-        async with answering(tmp_path / str(count), stored(person)) as reader:
-            decoded.clear()
-            found = await reader.nodes(keys)
-            assert [node and node.forgotten for node in found] == [7] * count
-            assert sum(map(len, decoded)) <= 50 * count
-            assert [node.forgotten for node in (await reader.page(0, "", MAX_KEYS)).nodes] == [7] * count
-    node = updates.decode_node(keys[0], updates.encode_node(person[keys[0]]))
-    assert (keys[-1] in node.forgotten_keys, "05:cookie:other" in node.forgotten_keys) == (True, False)
-    assert updates.encode_node(node) == updates.encode_node(person[keys[0]])
 
 
 async def test_keys_are_found_by_their_hashes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ import random
 
 import pytest
 
+from projections.profiles.forgotten_persons import ForgottenPersons
 from projections.profiles.identity_node import Node, Outbox, shorten
 from projections.profiles.updates import Group, MappedMessages, apply_mapped, apply_messages, by_partition
 
@@ -26,7 +27,9 @@ def settled(links: list[tuple[int, int]], count: int) -> tuple[dict[str, Node], 
     while outbox:
         messages, rounds = by_partition(outbox, 1)[0], rounds + 1
         outbox = Outbox(MOST)
-        apply_messages(messages, {item: nodes[item] for item in messages.target_keys()}, outbox)
+        apply_messages(
+            messages, {item: nodes[item] for item in messages.target_keys()}, outbox, ForgottenPersons(lambda _: None)
+        )
         over_limit |= outbox.over_limit
     return nodes, rounds, over_limit
 

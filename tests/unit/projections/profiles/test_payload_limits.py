@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import orjson
 import pytest
 
+from projections.profiles.forgotten_persons import ForgottenPersons
 from projections.profiles.identity_node import Node, Outbox
 from projections.profiles.payload_limits import drop_excess, encoded_batches
 from projections.profiles.update_codec import decode_messages, encode_mapped, encode_messages
@@ -23,9 +24,9 @@ def test_the_parts_of_a_large_state_add_up_to_it() -> None:
     assert len(parts) > 4
     assert all(len(part) < 80_000 for part in parts), "a thousand edges are the largest piece"
     whole, cut = ({item: Node(item) for item in ("00:k:0", "00:k:5")} for _ in range(2))
-    apply_messages(messages, whole, Outbox(9_999))
+    apply_messages(messages, whole, Outbox(9_999), ForgottenPersons(lambda _: None))
     for part in reversed(parts):
-        apply_messages(decode_messages(part), cut, Outbox(9_999))
+        apply_messages(decode_messages(part), cut, Outbox(9_999), ForgottenPersons(lambda _: None))
     assert [canonical(item) for item in whole.values()] == [canonical(item) for item in cut.values()]
     assert [*encoded_batches(messages, 10**6)] == [orjson.dumps([messages.joins, messages.links, [], []])]
 

@@ -21,7 +21,7 @@ from projections.profiles.crdt import (
     value_of,
 )
 from projections.profiles.identity_node import Node, Outbox, link
-from projections.profiles.updates import decode_node, encode_node, stored_state
+from projections.profiles.updates import decode_node, encode_node
 
 ME = ("00:email:a", 0)
 
@@ -118,10 +118,3 @@ def test_counts_of_too_many_identities_stay_bounded() -> None:
     assert not trim_counts(registers, 4)
     assert value_of("count:x", registers["count:x"])[0] == 4
     assert max(registers["count:x"]) == "00:email:3"
-
-
-def test_the_state_of_a_stored_node_leaves_out_the_keys_of_a_forgotten_person() -> None:
-    node = Node("00:email:a", forgotten=1)
-    node.forgotten_keys = ("00:email:b",)
-    stored = encode_node(node)
-    assert stored_state(stored) == b'["",{},{},1]' != stored

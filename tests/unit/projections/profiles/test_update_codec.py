@@ -27,7 +27,7 @@ def mapped(
 def messages(
     join: Any = (PARENT, [KEY, 0], {"latest:city": [5, "b", 7, "Graz"]}, {}),
     link: Any = (KEY, PARENT, [KEY, 0]),
-    forget: Any = (KEY, 5, [KEY, PARENT]),
+    forget: Any = ([KEY], 5, [KEY, PARENT]),
     shortcut: Any = (KEY, PARENT, 0),
 ) -> Any:
     """Return the JSON of messages between nodes, one of each type."""
@@ -86,8 +86,11 @@ def test_mapped_messages_of_another_shape_are_refused(content: Any) -> None:
         messages(join=[PARENT, [KEY, "0"], {}, {}]),
         messages(link=[KEY, PARENT, [KEY]]),
         messages(link=[KEY, 7, [KEY, 0]]),
-        messages(forget=[KEY, 5]),
-        messages(forget=[KEY, 5.0, [KEY]]),
+        messages(forget=[[KEY], 5]),
+        messages(forget=[[KEY], 5.0, [KEY]]),
+        messages(forget=[KEY, 5, [KEY]]),
+        messages(forget=[[7], 5, [KEY]]),
+        messages(forget=[[KEY], 5, [[KEY]]]),
         messages(shortcut=[KEY, PARENT, None]),
     ],
     ids=str,
