@@ -162,6 +162,15 @@ def cell(value: object) -> str:
             return escaped(" ".join(str(value).split()))
 
 
+def name_values(values: Mapping[str, Any]) -> str:
+    """Return named values in one line, such as `city: Graz, spent: 20`."""
+    return ", ".join(f"{name}: {_inline(value)}" for name, value in values.items())
+
+
+def _inline(value: Any) -> str:
+    return value if isinstance(value, str) else "—" if value is None else serialized(value, "line")
+
+
 def local_time(value: str | None) -> str:
     """Return an RFC 3339 time in the local time zone, with the zone."""
     if not value:

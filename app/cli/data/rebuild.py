@@ -66,7 +66,8 @@ async def rebuild_promote(session: Session, rebuild: str | None, *, wait: bool) 
     Exit code 4 when it is not ready, or other rules were applied in the meantime.
     """
     promoted = await _act(session, rebuild, "promote")
-    print_rebuild(session, await wait_for_rebuild(session, promoted["id"], "live") if wait else promoted)
+    ended = await wait_for_rebuild(session, promoted["id"], "live") if wait else promoted
+    print_rebuild(session, ended, report=False)
 
 
 @rebuild.command("discard")
@@ -74,7 +75,7 @@ async def rebuild_promote(session: Session, rebuild: str | None, *, wait: bool) 
 @api_command
 async def rebuild_discard(session: Session, rebuild: str | None) -> None:
     """Discard a REBUILD, finished or not. Live profiles are unchanged."""
-    print_rebuild(session, await _act(session, rebuild, "discard"))
+    print_rebuild(session, await _act(session, rebuild, "discard"), report=False)
 
 
 async def _act(session: Session, reference: str | None, action: str) -> Mapping[str, Any]:
@@ -185,6 +186,8 @@ async def _finish(session: Session, started: Mapping[str, Any], *, wait: bool) -
     is_visible = "status" in started
     ended = await wait_for_rebuild(session, started["id"], "ready") if wait and is_visible else started
     print_rebuild(session, ended)
+    if ended.get("status") == "ready":
+        click.echo("to make it live: entrepot rebuild promote", err=True)
     return ERROR if wait and (not is_visible or ended["status"] == "discarded") else 0
 
 

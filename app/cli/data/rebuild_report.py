@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 import click
 
 from app.cli.data.lane import rate, short_duration
-from app.cli.output import Column, local_time, print_facts, print_table, serialized
+from app.cli.output import Column, local_time, name_values, print_facts, print_table
 from app.cli.progress import bar
 from app.cli.session import Session
 from app.sentences.escapes import escaped
@@ -89,14 +89,19 @@ def status_of(rebuild: Mapping[str, Any]) -> str:
     return str(rebuild["status"]).replace("_", " ")
 
 
-def print_rebuild(session: Session, rebuild: Mapping[str, Any]) -> None:
-    """Print a rebuild with its report; without a status, how to check it later."""
+def print_rebuild(session: Session, rebuild: Mapping[str, Any], *, report: bool = True) -> None:
+    """Print a rebuild, in a table by default with its report; without a status, how to check it later."""
     if session.print_unless_table(rebuild):
         return
     if "status" not in rebuild:
         click.echo(escaped(f"accepted; not visible yet, check with: entrepot rebuild show {rebuild['id']}"))
-    else:
-        _print_status(rebuild)
+        return
+    _print_status(rebuild)
+    if report and rebuild["report"]:
+        click.echo()
+        print_report(rebuild["report"])
+    elif report and rebuild["ready_at"] and rebuild["report"] is None:
+        click.echo("\nthe report has expired")
 
 
 def _print_status(rebuild: Mapping[str, Any]) -> None:
@@ -115,11 +120,6 @@ def _print_status(rebuild: Mapping[str, Any]) -> None:
             "generation": str(rebuild["generation"] or ""),
         }
     )
-    if rebuild["report"]:
-        click.echo()
-        print_report(rebuild["report"])
-    elif rebuild["ready_at"] and rebuild["report"] is None:
-        click.echo("\nthe report has expired")
 
 
 def print_report(report: Mapping[str, Any]) -> None:
@@ -134,7 +134,8 @@ def print_report(report: Mapping[str, Any]) -> None:
     }
     print_facts({"compared": compared, **sides, "equal": "yes" if report["equal"] else "no"})
     click.echo()
-    counts = report["counts"]
+    counts = dict(report["counts"])
+    counts["unchanged"] -= counts["evidence_changed"]  # the API counts those among the unchanged ones
     rows = [{"what": what, "count": f"{counts[name]:,}"} for name, what in WORDS.items() if counts.get(name)]
     print_table(rows, [Column("profiles", lambda row: row["count"], right=True), Column("", lambda row: row["what"])])
     for name, samples in report["samples"].items():
@@ -153,8 +154,4 @@ def _part(part: Mapping[str, Any] | Sequence[str]) -> str:
     if set(part) <= {"identities", "attributes"}:
         both = [_part(part[name]) for name in ("identities", "attributes") if part.get(name)]
         return "; ".join(both)
-    return ", ".join(f"{name}: {_value(value)}" for name, value in part.items())
-
-
-def _value(value: Any) -> str:
-    return value if isinstance(value, str) else "—" if value is None else serialized(value, "line")
+    return name_values(part)

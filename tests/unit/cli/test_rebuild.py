@@ -25,7 +25,7 @@ REPORT = {
     "equal": False,
     "live": {"profiles": 1_234_570, "digest": "a" * 32},
     "rebuilt": {"profiles": 1_234_569, "digest": "b" * 32},
-    "counts": {"unchanged": 1_234_567, "changed": 1, "added": 0, "split": 1, "removed": 1},
+    "counts": {"unchanged": 1_234_569, "evidence_changed": 2, "changed": 1, "added": 0, "split": 1, "removed": 1},
     "samples": {
         "changed": [
             {
@@ -89,7 +89,8 @@ async def test_a_report_counts_profiles_by_difference(capsys: pytest.CaptureFixt
     output = capsys.readouterr().out
     assert "caught up with live messages" in output
     assert "equal     no" in output
-    assert "1,234,567  unchanged" in output
+    assert "1,234,567  unchanged\n" in output
+    assert "2  same values, different source messages\n" in output
     assert "  added" not in output
     assert 'email:ada\\x1b[31m@example.com  cookie:1; city: Linz, tags: ["a"]  city: Graz, tags: —' in output
     assert "spent: 7" in output
@@ -112,7 +113,9 @@ async def test_start_can_wait_until_ready(capsys: pytest.CaptureFixture[str]) ->
     assert api.sent == [
         ("/v2/rebuild", {"mappings": {"a=b": 2}, "since": None, "until": AT, "exclude_jobs": ["some-upload"]})
     ]
-    assert "status      ready" in capsys.readouterr().out
+    printed = capsys.readouterr()
+    assert "status      ready" in printed.out
+    assert printed.err == "to make it live: entrepot rebuild promote\n"
     assert await asked(Rebuilds([], [READY | {"status": "discarded"}]), rebuild_start, **options, wait=True) == 1
     with pytest.raises(click.BadParameter):
         await asked(api, rebuild_start, **options | {"mappings": ("orders",)}, wait=False)
@@ -129,7 +132,9 @@ async def test_promote_can_wait_until_live_and_defaults_to_the_one_in_progress(
     api = Rebuilds(known, [PROMOTED, PROMOTED | {"live": True}])
     await asked(api, rebuild_promote, rebuild=None, wait=True)
     assert api.sent == [(f"/v2/rebuild/{ID}/promote", None)]
-    assert "status      promoted, live" in capsys.readouterr().out
+    output = capsys.readouterr().out
+    assert "status      promoted, live" in output
+    assert "compared" not in output
     await asked(api, rebuild_discard, rebuild=OLDER[:8])
     assert api.sent[-1] == (f"/v2/rebuild/{OLDER}/discard", None)
     await asked(api, rebuild_list)
