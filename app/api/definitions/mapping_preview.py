@@ -7,13 +7,14 @@ from typing import Annotated, Any, Final
 
 from aiohttp import web
 from aiokafka.errors import KafkaError
-from pydantic import BaseModel, Field, JsonValue
+from pydantic import BaseModel, Field
 
 from app.api.definitions.commands import invalid_body_problem
 from app.api.definitions.definitions import RulesBody, definition_id_of
 from app.api.http.problems import ApiProblem, kafka_unreachable, not_found
 from app.api.routing.responses import View, respond
 from app.api.routing.routes import Query, RequestContext, ResponseSpec, Routes
+from app.api.routing.timestamp_values import timestamp_attributes, timestamp_value
 from app.lanes.recent_messages import RecentMessages, recent_messages
 from app.sentences.sentence import sentence_of
 from projections.definitions.body_checks import InvalidBodyError, check_draft
@@ -44,7 +45,7 @@ class MessagePreviewView(View):
     message_id: str
     timestamp: datetime
     identities: Annotated[list[str], Field(description="best first")]
-    attributes: Annotated[dict[str, JsonValue], Field(description="of a profile with this message only")]
+    attributes: Annotated[dict[str, Any], Field(description="of a profile with this message only")]
     faults: list[FaultView]
 
 
@@ -99,7 +100,8 @@ async def preview_mapping(call: RequestContext[Query, RulesBody | None]) -> web.
         recent = await _recent_messages(call, stream)
         messages = recent.newest()
         previews = await evaluator.call(preview_messages, source, messages, MAX_SHOWN_BYTES)
-    shown = [_message_view(message, mapped) for message, mapped in zip(messages, previews, strict=False)]
+    timestamps = timestamp_attributes([body])
+    shown = [_message_view(message, mapped, timestamps) for message, mapped in zip(messages, previews, strict=False)]
     return respond(call, PreviewView(stream=stream, summary=_summary(shown, recent.records), messages=shown))
 
 
@@ -117,7 +119,9 @@ def _stored(call: RequestContext[Any, Any], definition_id: str) -> VersionedBody
         raise not_found("definition", definition_id)
     newest = _newest(definition)
     if newest is None:
-        raise ApiProblem(409, "no_draft", "there is no draft and no active version", more={"allowed": ["draft"]})
+        raise ApiProblem(
+            409, "no_draft", "there is no draft or active version; save a draft first", more={"allowed": ["draft"]}
+        )
     return newest
 
 
@@ -126,10 +130,16 @@ def _newest(definition: Definition | None) -> VersionedBody | None:
     return (definition.draft or definition.applied) if definition else None
 
 
-def _message_view(message: RawMessage, mapped: MappingPreview | UnreadableMessageError) -> MessagePreviewView:
+def _message_view(
+    message: RawMessage, mapped: MappingPreview | UnreadableMessageError, timestamps: frozenset[str]
+) -> MessagePreviewView:
     if isinstance(mapped, UnreadableMessageError):
         mapped = MappingPreview(message.at, (), {}, (PreviewFault("message", mapped.code, sentence_of(mapped)),))
-    return MessagePreviewView.of(mapped, message_id=message.message_id, timestamp=moment(mapped.at))
+    attributes = {
+        name: timestamp_value(value) if name in timestamps else value for name, value in mapped.attributes.items()
+    }
+    at = moment(mapped.at)
+    return MessagePreviewView.of(mapped, message_id=message.message_id, timestamp=at, attributes=attributes)
 
 
 def _summary(shown: Sequence[MessagePreviewView], records: int) -> PreviewSummary:

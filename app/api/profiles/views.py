@@ -7,6 +7,7 @@ import orjson
 from pydantic import BaseModel, Field, WithJsonSchema
 
 from app.api.routing.responses import View
+from app.api.routing.timestamp_values import timestamp_attributes, timestamp_value
 from app.profiles.history import SourceMessage
 from projections.definitions.rules import Rules
 from projections.profiles.identity_node import Node
@@ -69,7 +70,7 @@ class ExplainView(BaseModel):
 
 def profile_view(root: Node, rules: Rules) -> ProfileView:
     """Return the profile of a root; the rules determine which attributes are timestamps."""
-    timestamps = _timestamp_attributes(rules)
+    timestamps = timestamp_attributes(version.body for version in rules.mappings.values())
     profile: Profile = profile_of(root.key, root.registers, root.edges)
     return ProfileView(
         id=profile.key,
@@ -90,28 +91,10 @@ def profile_view(root: Node, rules: Rules) -> ProfileView:
     )
 
 
-def _timestamp_attributes(rules: Rules) -> frozenset[str]:
-    """Return the timestamp attributes; their values are stored as microseconds since 1970 UTC."""
-    bodies = (orjson.loads(version.body) for version in rules.mappings.values())
-    attributes = (attribute for body in bodies for attribute in body["attributes"])
-    return frozenset(attribute["name"] for attribute in attributes if attribute.get("type") == "timestamp")
-
-
 def _shown(attribute: AttributeValue, timestamps: frozenset[str]) -> Any:
     if attribute.name not in timestamps or attribute.merge in {"count", "sum"}:
         return attribute.value
-    value = attribute.value
-    return [_timestamp(item) for item in value] if isinstance(value, list) else _timestamp(value)
-
-
-def _timestamp(value: Any) -> Any:
-    """Return a stored timestamp; a value from before the attribute became a timestamp is returned as is."""
-    if not isinstance(value, int) or isinstance(value, bool):
-        return value
-    try:
-        return moment(value)
-    except OverflowError:
-        return value
+    return timestamp_value(attribute.value)
 
 
 def message_view(message: SourceMessage) -> MessageView:

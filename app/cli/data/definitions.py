@@ -11,7 +11,7 @@ import click
 from app.cli.exits import NOT_FOUND, CommandError
 from app.cli.lazy import FullHelpGroup
 from app.cli.names import complete_streams
-from app.cli.output import Column, local_time, print_facts, serialized, show
+from app.cli.output import Column, local_time, name_values, print_facts, serialized, show
 from app.cli.session import Session, api_command
 from projections.identities.blocked_values import with_value_blocked
 from schemas.definitions import IDENTITY, mapping_of
@@ -27,8 +27,8 @@ VERSIONS: Final = (
 CHANGES: Final = (
     Column("change", lambda row: row["kind"]),
     Column("where", lambda row: row["pointer"] or "/"),
-    Column("before", lambda row: "" if row["kind"] == "added" else serialized(row["before"], "line"), shrinks=True),
-    Column("after", lambda row: "" if row["kind"] == "removed" else serialized(row["after"], "line"), shrinks=True),
+    Column("before", lambda row: "" if row["kind"] == "added" else serialized(row["before"], "line"), wraps=10),
+    Column("after", lambda row: "" if row["kind"] == "removed" else serialized(row["after"], "line"), wraps=10),
 )
 VERSION: Final = click.option("--version", type=click.IntRange(1), help="Apply only if the draft is this version.")
 FROM: Final = click.option(
@@ -41,7 +41,7 @@ FILE: Final = click.argument("file", type=click.Path(dir_okay=False, allow_dash=
 MESSAGES: Final = (
     Column("timestamp", lambda row: local_time(row["timestamp"]), drop=1),
     Column("identities", lambda row: ", ".join(row["identities"]) or "none", wraps=12),
-    Column("attributes", lambda row: serialized(row["attributes"], "line"), shrinks=True),
+    Column("attributes", lambda row: name_values(row["attributes"]), wraps=20),
     Column("faults", lambda row: ", ".join(f"{fault['part']}: {fault['code']}" for fault in row["faults"]), wraps=12),
     Column("message", lambda row: row["message_id"], drop=2),
 )

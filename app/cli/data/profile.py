@@ -35,9 +35,9 @@ FORGETTINGS: Final = (
     Column("id", lambda row: row["id"]),
     Column("status", lambda row: STATUSES[row["status"]]),
     Column("requested", lambda row: local_time(row["requested_at"])),
-    Column("by", lambda row: row["requested_by"], drop=2),
-    Column("identities", lambda row: f"{row['identities']:,}", right=True),
-    Column("profiles", lambda row: f"{row['profiles']:,}", right=True),
+    Column("by", lambda row: row["requested_by"], drop=4),
+    Column("identities", lambda row: f"{row['identities']:,}", right=True, drop=2),
+    Column("profiles", lambda row: f"{row['profiles']:,}", right=True, drop=3),
     Column("complete", lambda row: "yes" if row["complete"] else "no", drop=1),
 )
 LINKS: Final = (
