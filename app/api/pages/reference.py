@@ -48,7 +48,7 @@ class OperationView(NamedTuple):
     operation_id: str
     method: str
     path: str
-    summary: str
+    summary: Markup
     description: Markup
     parameters: list[FieldRow]
     content: list[ContentView]
@@ -82,6 +82,7 @@ def _page(document: JsonSchema) -> str:
         for method in HTTP_METHODS:
             if operation := methods.get(method):
                 groups.setdefault(operation["tags"][0], []).append(_operation(method, path, operation))
+    groups = dict(sorted(groups.items()))
     models = [_model(name, schema) for name, schema in document["components"]["schemas"].items()]
     return render("reference.html", caller=None, info=document["info"], groups=groups, models=models).text or ""
 
@@ -91,7 +92,7 @@ def _operation(method: str, path: str, operation: JsonSchema) -> OperationView:
         operation["operationId"],
         method.upper(),
         path,
-        operation["summary"],
+        with_code(operation["summary"]),
         with_code(operation.get("description", "Needs no token.")),
         [
             FieldRow(
