@@ -84,8 +84,8 @@ class TextConfig(BaseModel):
     escape: Literal["", "\\"] = Field(
         default="",
         title="Escape (CSV)",
-        description="character that takes the meaning from a quote, a delimiter, a line end or itself: a backslash, or "
-        "none; a doubled quote is always one quote",
+        description="character that escapes a quote, a delimiter, a line end or itself: a backslash, or none; a "
+        "doubled quote always stands for one quote",
         examples=["\\"],
     )
     comment: str = Field(

@@ -218,7 +218,7 @@ async def _side(call: RequestContext[DiffQuery, None], definition: Definition, s
         case "applied" | "draft":
             version = definition.applied if side == "applied" else definition.draft
             if version is None:
-                raise not_found("draft", definition.definition_id)
+                raise not_found("draft", definition.definition_id, "; save one first")
             return version.version, orjson.loads(version.body)
         case _ if int(side) == 0:
             return 0, {}
@@ -301,5 +301,5 @@ def _expected(call: RequestContext[Any, Any], definition_id: str) -> int | None:
 
 def _draft_version(definition: Definition) -> int:
     if definition.draft is None:
-        raise ApiProblem(409, "no_draft", "there is no draft", more={"allowed": ["draft"]})
+        raise ApiProblem(409, "no_draft", "there is no draft; save one first", more={"allowed": ["draft"]})
     return definition.draft.version

@@ -94,7 +94,7 @@ class CreateQuery(ValidateQuery):
 
     run_job: Annotated[bool, Field(description="false: create it as a draft, paused")] = True
     run_now: Annotated[bool, Field(description="true: run now, not at the first scheduled time")] = False
-    allow_duplicate_name: Annotated[bool, Field(description="true: also if another job has the same name")] = False
+    allow_duplicate_name: Annotated[bool, Field(description="true: another job may have this name")] = False
 
 
 ROUTES: Final = Routes("jobs", "/v2/job")

@@ -112,5 +112,5 @@ def _type(field: Mapping[str, Any]) -> str:
     kinds: dict[str, None] = {}
     for option in field.get("anyOf", [field]):
         values = option["enum"] if "enum" in option else [option.get("const") or option.get("type", "object")]
-        kinds |= dict.fromkeys(str(name) for name in values if name != "null")
+        kinds |= dict.fromkeys(str(name) or '""' for name in values if name != "null")
     return ", ".join(kinds)

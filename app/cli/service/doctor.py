@@ -266,7 +266,7 @@ async def check_token(settings: Settings, url: str | None, token: str | None) ->
             return Finding("warn", "access token not checked", error.message)
         advice = "set ENTREPOT_TOKEN, or restart the API: it replaces an invalid token of its data directory"
         return Finding("fail", f"access token not accepted: {error.message}", advice)
-    return Finding("ok", f"access token accepted: {caller['name']}, {caller['role']}")
+    return Finding("ok", f"access token accepted: {caller['name']}, role {caller['role']}")
 
 
 logging.getLogger("aiokafka").addHandler(logging.NullHandler())  # the findings are clearer than its log lines

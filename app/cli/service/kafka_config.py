@@ -55,7 +55,7 @@ def kafka_config(data_dir: Path | None, config_format: ConfigFormat, output: Pat
         write_private(output, text.encode())
     except OSError as error:
         raise CommandError(f"cannot write {output}: {error.strerror}") from error
-    click.echo(f"{output} is written{', and contains the password of Kafka' if has_password else ''}", err=True)
+    click.echo(f"wrote {output}{', which contains the password of Kafka' if has_password else ''}", err=True)
 
 
 def render(cluster: KafkaCluster, config_format: ConfigFormat, password_file: Path | None) -> tuple[str, bool]:
