@@ -40,9 +40,9 @@ TO: Final = click.option(
 FILE: Final = click.argument("file", type=click.Path(dir_okay=False, allow_dash=True))
 MESSAGES: Final = (
     Column("timestamp", lambda row: local_time(row["timestamp"]), drop=1),
-    Column("identities", lambda row: ", ".join(row["identities"]) or "none", wraps=12),
-    Column("attributes", lambda row: name_values(row["attributes"]), wraps=20),
-    Column("faults", lambda row: ", ".join(f"{fault['part']}: {fault['code']}" for fault in row["faults"]), wraps=12),
+    Column("identities", lambda row: ", ".join(row["identities"]) or "none", wraps=22),
+    Column("attributes", lambda row: name_values(row["attributes"]), wraps=24),
+    Column("faults", lambda row: ", ".join(f"{fault['part']}: {fault['code']}" for fault in row["faults"]), wraps=20),
     Column("message", lambda row: row["message_id"], drop=2),
 )
 FAULTS: Final = (
