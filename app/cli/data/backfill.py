@@ -14,6 +14,7 @@ from app.cli.output import hanging
 from app.cli.param_types import PAST, TIME_FORMATS
 from app.cli.session import Session, api_command
 from app.sentences.escapes import escaped
+from app.sentences.sentence import counted
 
 PATH: Final = "/v2/backfill/preview"
 
@@ -87,6 +88,5 @@ def _print(preview: Mapping[str, Any]) -> None:
     for reject in preview["sample"]["first_rejects"] if preview["sample"] else ():
         click.echo(escaped(f"  {reject['position']}: {reject['reason']}"))
     for fault in preview["sample"]["faults"] if preview["sample"] else ():
-        click.echo(
-            escaped(f"  {fault['part']}: {fault['code']}, for example {fault['example']} ({fault['messages']:,} times)")
-        )
+        count = counted(fault["messages"], "message")
+        click.echo(escaped(f"  {fault['part']}: {fault['code']} in {count}, for example {fault['example']}"))

@@ -180,7 +180,7 @@ def upload_file(name: str, kind: str | None) -> UploadFile:
     by_name = {"csv": "csv", "tsv": "tsv", "json": "json", "ndjson": "ndjson", "jsonl": "ndjson"}
     detected = kind or (by_name.get(endings[-1]) if endings else None)
     if detected is None:
-        raise click.UsageError(f"{name}: unknown file type; set --format")
+        raise click.UsageError(f"{name}: unknown file type; expected .csv, .tsv, .json, .ndjson or .jsonl, or --format")
     return UploadFile(path, detected, size)
 
 
