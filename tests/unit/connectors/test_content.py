@@ -234,3 +234,29 @@ def test_a_column_may_hold_json() -> None:
     data = b'{"a":1}\t5\n{"a":2}\t6\n'
     outcome = read_all(data, "a.tsv", fields=["event", "count"], header_row=False, quote="'")
     assert len(records(outcome)) == 2
+
+
+@pytest.mark.parametrize(
+    ("path", "data", "good", "codes"),
+    [
+        ("a.ndjson", b'{"a":1}\n{"a":2}TRAILER\n{"a":3}\n', 2, ["invalid_json"]),
+        ("a.ndjson", b'{"a":1}{"a":2}\n{"a":3}\n', 1, ["invalid_json"]),
+        ("a.ndjson", b'{"a":1},\n{"a":2}\n', 1, ["invalid_json"]),
+        ("a.ndjson", b'{"a":NaN}\n{"a":-Infinity}\n{"a":01}\n{"a":1}\n', 1, ["invalid_json"] * 3),
+        ("a.ndjson", b"{'a':1}\n// a\n{\"a\":1}\n", 1, ["invalid_json"] * 2),
+        ("a.ndjson", b'\x1e{"a":1}\n{"a":2}\n\x1a', 1, ["invalid_json"] * 2),
+        ("a.ndjson", b'[1]\nnull\n{"a":2}\n', 1, ["not_an_object"] * 2),
+        ("a.ndjson", b'{"a":1413617112501850121}\r\n\r\n{"a":"\\u0000"}\n', 2, []),
+        ("a.json", b'{"data":[{"a":1}]}', 0, "not_an_array_of_objects"),
+        ("a.json", b'{"a":1},\n{"a":2}\n', 0, "not_an_array_of_objects"),
+        ("a.json", b'{\n "a":1\n}\n{\n "a":2\n}\n', 0, "not_an_array_of_objects"),
+        ("a.json", b'callback([{"a":1}])', 0, "not_an_array_of_objects"),
+        ("a.json", b')]}\',\n[{"a":1}]', 0, "not_an_array_of_objects"),
+        ("a.json", b'[{"a":1}]\n[{"a":2}]\n', 1, "trailing_text"),
+        ("a.csv", b'{\n  "error": "expired"\n}', 0, "json_not_csv"),
+    ],
+)
+def test_json_that_others_accept_in_part_is_reported(path: str, data: bytes, good: int, codes: list[str] | str) -> None:
+    outcome = read_all(data, path, limits=WIDE)
+    found = outcome.error.code if outcome.error else [code for _, code in outcome.rejects]
+    assert (len(outcome.lines), found) == (good, codes)

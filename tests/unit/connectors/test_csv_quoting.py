@@ -101,6 +101,53 @@ def test_quotes_within_a_cell_never_shift_the_rows_after_it(line: bytes, code: s
     assert rows(outcome)[-2:] == [["2", "b", "y"], ["3", "c\nd", "z"]]
 
 
+REPORTED: dict[str, tuple[bytes, dict[str, str], list[str], list[tuple[str, str]]]] = {
+    "a quote before a comma": (
+        b'2,"Alice,Doe",30\n1,"John, Doe,25\n3,"Bob",35\n4,"John","45\n',
+        {},
+        ["2", "3"],
+        [("row 2", "unclosed_quote"), ("row 4", "unclosed_quote")],
+    ),
+    "quotes and commas in quotes": (
+        b'"1","b","c"\n"2","b "2" b","c"\n"3","b "3", "2",","c"\n"4","b","c"\n',
+        {},
+        ["1", "4"],
+        [("row 2", "text_after_quote"), ("row 3", "text_after_quote")],
+    ),
+    "backslashes at the end": (b'"1","soft\\","Ob"\n"2","x\ny\n","Ob"\n', {}, ["1", "2"], []),
+    "the same with an escape": (
+        b'"1","soft\\","Ob"\n"2","x\ny\n","Ob"\n',
+        {"escape": "\\"},
+        ["2"],
+        [("row 1", "text_after_quote")],
+    ),
+    "a comment with quotes": (b'"x","1","2"\n#"y","2"\n"#z","3","4"\n', {"comment": "#"}, ["x", "#z"], []),
+    "a name in quotes": (b'7,"opt out" service,Obs\n8,b,c\n', {}, ["8"], [("row 1", "text_after_quote")]),
+    "a quote for an apostrophe": (b'1,"A",2\n2,Bob"s place,3\n3,C,4\n', {}, ["1", "2", "3"], []),
+    "an empty last value": (b'1,,\n2,"",\n3,"""",""\n', {}, ["1", "2", "3"], []),
+    "JSON without quotes": (b'1,{"a":"b","c":"d"},3\n2,x,4\n', {}, ["2"], [("row 1", "text_after_quote")]),
+    "only an opening quote": (
+        b'1,",3\n2,",4\n3,c,5\n',
+        {},
+        ["3"],
+        [("row 1", "unclosed_quote"), ("row 2", "unclosed_quote")],
+    ),
+    "footers": (
+        b"1,a,2\n(1 row)\nTotal: 1\n",
+        {},
+        ["1"],
+        [("row 2", "wrong_column_count"), ("row 3", "wrong_column_count")],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REPORTED)
+def test_files_of_reports_lose_only_their_malformed_rows(name: str) -> None:
+    text, config, keys, rejects = REPORTED[name]
+    outcome = read(text, **config)
+    assert ([row[0] for row in rows(outcome)], outcome.rejects) == (keys, rejects)
+
+
 def test_a_line_that_is_no_row_does_not_hide_the_rows_after_a_quote() -> None:
     outcome = read(b'1,"6 inch pipe,3\nshort\n2,elbow,4\n3,tee,5\n')
     assert outcome.rejects == [("row 1", "unclosed_quote"), ("row 2", "wrong_column_count")]
