@@ -77,8 +77,10 @@ class Csv:
             if consumed or not self._preamble.done:
                 return Parsed(consumed)
         if not self._is_settled:
-            self._settle(text, final=final)
-        if not self._is_settled or len(self._fields) > MAX_FAST_COLUMNS:
+            resumption = self._settle(text, final=final)
+            if not self._is_settled:
+                return Parsed(resumption)
+        if len(self._fields) > MAX_FAST_COLUMNS:
             return self._exact(text, first, final=final)
         block = self._bounded(text)
         quote = self._dialect.quote
@@ -103,26 +105,31 @@ class Csv:
             self._apply(Layout(preamble.names or self._options.fields, preamble.delimiter))
         return consumed
 
-    def _settle(self, text: bytes, *, final: bool) -> None:
-        """Adopt the layout that the header row and the first row agree on; until that is complete, nothing."""
+    def _settle(self, text: bytes, *, final: bool) -> int:
+        """Adopt the layout that header and first row agree on; until the latter is complete, return where to resume."""
         header = self._preamble.header if self._preamble else None
-        grammar, start = Grammar(replace(self._dialect, padded=True)), 0
+        grammar = Grammar(replace(self._dialect, padded=header is not None and bool(header.padded)))
+        start = self._content_start(text, 0)
+        resumption = _resumption(text, 0, start, final=False)
         while True:
-            start = self._content_start(text, start)
             row = grammar.row(text, start, final=final)
             if row is None or start == len(text):
-                return
-            if any(map(bytes.strip, row.fields)):
+                self._is_settled = final
+                return resumption
+            if row.problem or any(map(bytes.strip, row.fields)):
                 break
-            start = row.end
+            start = self._content_start(text, row.end)
         padded = is_padded(header, row)
         if not padded:
-            row = self._grammar.row(text, start, final=final) or row
+            row = self._grammar.row(text, start, final=final)
+            if row is None:
+                return resumption
         nameless_last = header is not None and not header.fields[-1] and not self._options.fields
         columns, trailing = count_columns(self._fields, row, nameless_last=nameless_last)
         names = self.layout.fields if self._options.fields else self._fields[:columns]
         self._apply(replace(self.layout, fields=names, trailing_delimiter=trailing, padded=padded))
         self._is_settled = True
+        return 0
 
     def _content_start(self, text: bytes, at: int) -> int:
         if at == len(text) or text[at] not in self._ignored_starts:
@@ -149,9 +156,8 @@ class Csv:
         while position < min(MIN_BLOCK_BYTES, len(text)) and not collector.full:
             start = self._content_start(text, position)
             if start == len(text) or (row := self._grammar.row(text, start, final=final)) is None:
-                mark = text.find(BOM, position, start)  # kept for the row after it
-                return collector.parsed(mark if mark >= 0 and not final else start)
-            restarted = start > position and text.find(BOM, position, start) >= 0
+                return collector.parsed(_resumption(text, position, start, final=final))
+            restarted = start > position and _find_mark(text, position, start) >= 0
             if not row.plain or is_marked:
                 row = self._shortened(row, text, start)
             position = row.end
@@ -217,6 +223,20 @@ class Csv:
         output_bytes = len(text) + text.count(b"\n") * name_bytes
         max_bytes = max(MAX_GROWTH * len(text), 2 * name_bytes + 65_536)
         return text[: min(self._block_bytes, len(text) * max_bytes // max(output_bytes, max_bytes, 1))]
+
+
+def _resumption(text: bytes, position: int, start: int, *, final: bool) -> int:
+    """Return where to resume before an incomplete row; a mark is kept for the row after it."""
+    mark = -1 if final else _find_mark(text, position, start)
+    return mark if mark >= 0 else start
+
+
+def _find_mark(text: bytes, position: int, start: int) -> int:
+    """Return the offset of a mark before the row at `start`, but not of one in a comment; -1 if there is none."""
+    if position < start and text.startswith(BOM, position):
+        return position
+    line_end = text.find(b"\n" + BOM, position, start)
+    return line_end + 1 if line_end >= 0 else -1
 
 
 def _texts(row: CsvRow, values: list[bytes], columns: int, record: bytes) -> list[str]:

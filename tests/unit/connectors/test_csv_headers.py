@@ -106,6 +106,7 @@ def test_a_text_without_a_mark_has_the_configured_encoding() -> None:
 
 
 def test_a_mark_within_a_value_stays() -> None:
+    assert both(b"id,name\n1,Ann\n#" + BOM + b"9,X\n2,Bob\n", comment="#") == TWO
     assert both(b'id,name\n1,"a\xef\xbb\xbfb"\n') == [{"id": "1", "name": "a\ufeffb"}]
     assert both(b'{"id":"}\xef\xbb\xbf{"}\n', "a.ndjson") == [{"id": "}\ufeff{"}]
 
@@ -202,9 +203,14 @@ def test_padding_of_names_alone_is_dropped_and_that_of_values_alone_stays() -> N
 @settings(deadline=None, max_examples=3 * settings().max_examples)
 @given(
     st.lists(
-        st.sampled_from([b"id,name", b" id, name", b"1,Ann", b"2, Bob", b"3,C,", b",", b"#x", b"", b'4,"D\nd"', BOM])
+        st.sampled_from(
+            [
+                *(b"id,name", b" id, name", b"1,Ann", b"2, Bob", b"3,C,", b",", b"#x", b"", b'4,"D\nd"', BOM),
+                *(b"#" + BOM + b"1,Ann", b'""', b' , ""\r', b'5, "E', b"\t", b"sep=,", b"6\r7", b'"8", "F\n"'),
+            ]
+        )
     ),
-    st.sampled_from([b"", b"sep=,\n", b"id,name\n", b"id, name\n", b"id,name,\n"]),
+    st.sampled_from([b"", b"sep=,\n", b"id,name\n", b"id, name\n", b"id,name,\n", b"id\n"]),
     st.sampled_from(["", "#"]),
     st.integers(2, 40),
 )
