@@ -330,6 +330,7 @@ BODIES: Final = {  # of mappings, identity rules and rebuilds
     "unknown_function": "at character {position}: unknown function {function!r}; expected one of: {functions}",
     "unknown_identity_kind": "unknown identity kind {kind!r}[; expected one of: {kinds}]; add it to the identity rules",
     "unknown_member": "unknown member {member}; expected one of: {members}",
+    "unknown_region": "unknown region {region}; expected an ISO 3166-1 code, for example AT",
     "wrong_argument_count": "at character {position}: {function} takes [{exactly}][{min} to {max}][at least "
     "{at_least}] arguments, found {found}",
 }

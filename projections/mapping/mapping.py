@@ -267,7 +267,8 @@ def _kind(node: JsonNode) -> IdentityKind:
         node.member("title").refuse("bad_kind_title", {"title": title})
     value_format, region = node.member("format", EXACT).choice(FORMATS), node.member("region")
     if region.value is not None:
-        region.choice(REGIONS)
+        if region.value not in REGIONS:
+            region.refuse("unknown_region", {"region": format_example(region.value)})
         if value_format != PHONE:
             region.refuse("region_without_phone", {"format": value_format})
     return IdentityKind(
