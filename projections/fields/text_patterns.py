@@ -38,6 +38,7 @@ PATTERNS: Final = (
 )  # every text has exactly one
 EPOCHS: Final = ("epoch_s", "epoch_ms", "epoch_us")  # additional patterns of texts and numbers
 
+PLACEHOLDER_NUMBERS: Final = frozenset({0, -1})  # of the default blocked values
 MAX_CHECKED_CHARACTERS: Final = 200
 MAX_BOOLEAN_CHARACTERS: Final = 5
 MAX_CACHED_CHARACTERS: Final = 64  # longer texts rarely repeat soon
@@ -79,7 +80,7 @@ def number_facts(number: float) -> TextFacts:
     """Return the epoch unit and the hash of a number. Equal numbers have the same hash."""
     if type(number) is float and number.is_integer():
         number = int(number)
-    extra = PLACEHOLDER if str(number) in _PLACEHOLDERS else epoch_of(number)
+    extra = PLACEHOLDER if number in PLACEHOLDER_NUMBERS else epoch_of(number)
     return TextFacts(OTHER, extra, hash_text(f"#{number:x}" if type(number) is int else f"#{number!r}"))
 
 

@@ -37,11 +37,10 @@ class ValueRules:
         if not visible:
             return IdentityValue("", "")
         value = self._normal_form(visible)
-        if value is None:
-            return IdentityValue(visible, fault_of(self.form, self.region, visible))
-        if value in self.blocked or (self.form == EMAIL and self._is_placeholder(value)):
-            return IdentityValue(folded(value), BLOCKED)
-        return IdentityValue(value, "")
+        spelling = value or visible
+        if spelling in self.blocked or (self.form == EMAIL and self._is_placeholder(spelling)):
+            return IdentityValue(folded(spelling), BLOCKED)
+        return IdentityValue(spelling, "" if value else fault_of(self.form, self.region, visible))
 
     def normal_form(self, text: str) -> str | None:
         """Return the normal form of a value, blocked or not; None for an invalid value."""

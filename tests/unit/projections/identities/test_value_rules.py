@@ -89,6 +89,7 @@ def test_other_values_are_not_blocked(text: str) -> None:
         ("null@null.com", "null@null.com", BLOCKED),
         ("unknown@example.com", "unknown@example.com", ""),
         ("none@unknown", "none@unknown", BLOCKED),
+        ("null@null@null.com", "null@null@null.com", "bad_email"),
         ("INFO@shop.example ", "info@shop.example", BLOCKED),
         ("no address", "no address", "bad_email"),
         ("\u200b", "", ""),
@@ -98,6 +99,12 @@ def test_addresses(text: str, value: str, fault: str) -> None:
     rules = ValueRules("email", "", [*DEFAULT_BLOCKED_VALUES, "Info@Shop.example"])
     assert rules.read(text) == (value, fault)
     assert rules.normal_form(text) == (None if fault == "bad_email" or not value else value)
+
+
+def test_a_placeholder_that_is_no_address_is_blocked() -> None:
+    rules = ValueRules("email", "", DEFAULT_BLOCKED_VALUES)
+    assert rules.read("N/A@n/a.com") == ("n/a@n/a.com", BLOCKED)
+    assert rules.read("n/a@example/a.com") == ("n/a@example/a.com", "bad_email")
 
 
 def test_a_blocked_number_is_blocked_in_every_spelling() -> None:
