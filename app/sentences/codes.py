@@ -121,7 +121,7 @@ RECORDS: Final = {
 }
 
 VALUES: Final = {  # in messages and records; raised by mappings and by connectors
-    "bad_email": "{target}: {value} is not an e-mail address",
+    "bad_email": "{target}: {value} is not an email address",
     "bad_phone": "{target}: {value} is not a phone number",
     "bad_text": "[{target}: ]invalid text {value}: a NUL character or half of a surrogate pair",
     "bad_timestamp": "[{target}: ][`{field}`: ]invalid timestamp {value}[; expected {formats}]",

@@ -1,7 +1,7 @@
 """The formats of timestamps in messages, and a parser for each. A value that a format can't read exactly is rejected.
 
 Formats: `auto` (ISO 8601, RFC 3339), `epoch` (seconds, milliseconds or microseconds since 1970, by magnitude),
-`epoch_s`, `epoch_ms`, `epoch_us`, `excel` (days, as spreadsheets count them), `rfc2822` (dates of e-mails), or a
+`epoch_s`, `epoch_ms`, `epoch_us`, `excel` (days, as spreadsheets count them), `rfc2822` (dates of emails), or a
 strptime format.
 """
 

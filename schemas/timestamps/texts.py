@@ -1,4 +1,4 @@
-"""Read the timestamps that standards define: ISO 8601 with RFC 3339, and the dates of e-mails (RFC 5322).
+"""Read the timestamps that standards define: ISO 8601 with RFC 3339, and the dates of emails (RFC 5322).
 
 A text that is none of them raises `ValueError` or `OverflowError`. A timestamp without an offset is local time: of an
 ambiguous time the earlier one; a nonexistent time has the offset before the clock change (RFC 5545, 3.3.5).
