@@ -12,12 +12,11 @@ from prometheus_client.registry import Collector
 
 from app.store.models import Total
 
-SECONDS: Final = (0.002, 0.005, 0.01, 0.02, 0.035, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-
+BUCKETS: Final = (0.002, 0.005, 0.01, 0.02, 0.035, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)  # seconds
 
 TOTALS: Final[Mapping[str, str]] = {
     "records": "Records of jobs, by outcome",
-    "runs": "What happened to runs: started, synced, errored, completed, or failed for good",
+    "runs": "Runs, by outcome: started, synced, errored, completed or failed",
     "retries": "Waits of jobs for another attempt, by reason",
 }
 
@@ -66,20 +65,18 @@ def new_metrics() -> Metrics:
     return Metrics(
         registry=registry,
         totals=TotalsCollector(registry),
-        requests=Counter(
-            "entrepot_http_requests", "Requests answered", ("method", "route", "status"), registry=registry
-        ),
+        requests=Counter("entrepot_http_requests", "HTTP requests", ("method", "route", "status"), registry=registry),
         request_seconds=Histogram(
-            "entrepot_http_request_seconds", "Time to answer", ("method", "route"), registry=registry, buckets=SECONDS
+            "entrepot_http_request_seconds", "Response time", ("method", "route"), registry=registry, buckets=BUCKETS
         ),
         commands=Counter(
-            "entrepot_api_commands", "Commands sent, by what became of them", ("command", "outcome"), registry=registry
+            "entrepot_api_commands", "Commands sent, by outcome", ("command", "outcome"), registry=registry
         ),
         visible_seconds=Histogram(
             "entrepot_api_command_visible_seconds",
-            "From a command sent to its events visible in the views",
+            "Seconds from sending a command until the views show its events",
             registry=registry,
-            buckets=SECONDS,
+            buckets=BUCKETS,
         ),
         listeners=Gauge("entrepot_api_event_listeners", "Clients that follow events", registry=registry),
         listeners_dropped=Counter(
