@@ -12,9 +12,9 @@ from projections.profiles.identity_node import Node
 from projections.profiles.profile_view import Profile, profile_of, shown_key
 
 MAX_SHOWN: Final = 10  # identities, attributes, or items of a list
-MAX_TEXT_CHARACTERS: Final = 100  # characters
+MAX_TEXT_CHARACTERS: Final = 100
 MAX_DEPTH: Final = 2  # attributes, and the members of their values; deeper ones are shown as JSON text
-MAX_SAMPLES_BYTES: Final = MAX_REPORT_BYTES - 4 * 1024  # bytes; the rest of a report is small
+MAX_SAMPLES_BYTES: Final = MAX_REPORT_BYTES - 4 * 1024  # the rest of a report is small
 
 Nodes = Mapping[str, Node]  # by ranked key
 
@@ -107,7 +107,7 @@ def _short(value: Any, levels: int = MAX_DEPTH) -> Any:
             rest = [f"… and {len(value) - MAX_SHOWN:,} more"] if len(value) > MAX_SHOWN else []
             return [*(_short(item, levels - 1) for item in value[:MAX_SHOWN]), *rest]
         case dict():
-            rest_of = {"…": f"{len(value) - MAX_SHOWN:,} more"} if len(value) > MAX_SHOWN else {}
-            return {_short(name): _short(value[name], levels - 1) for name in list(value)[:MAX_SHOWN]} | rest_of
+            omitted = {"…": f"{len(value) - MAX_SHOWN:,} more"} if len(value) > MAX_SHOWN else {}
+            return {_short(name): _short(value[name], levels - 1) for name in list(value)[:MAX_SHOWN]} | omitted
         case _:
             return value

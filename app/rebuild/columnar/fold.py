@@ -33,8 +33,8 @@ REFERENCES: Final = np.dtype(
     [("lane", ">u1"), ("partition", ">u2"), ("offset", ">u8"), ("index", ">u8"), ("rules_offset", ">u8")]
 )  # the layout of REFERENCE
 MAX_COMBINATIONS: Final = 2**62  # of keys of different kinds in the same messages
-ROW: Final = 100  # bytes of a row or link besides its values: numbers and punctuation
-HEADER: Final = 4_096  # bytes of an update besides rows, links and column names
+ROW_OVERHEAD_BYTES: Final = 100  # of a row or link besides its values: numbers and punctuation
+UPDATE_OVERHEAD_BYTES: Final = 4_096  # of an update besides rows, links and column names
 MIN_MESSAGES_PER_PROFILE: Final = 4  # on average: with fewer, folding is slower than applying them one by one
 
 CountedRanges = Sequence[Sequence[tuple[str, int, int]]]  # by record
@@ -91,12 +91,12 @@ class _Messages:
     """The messages of one stream, one row each."""
 
     def __init__(
-        self, raws: Sequence[tuple[Raw, int]], source: RawRecord, mapper: Mapper, plain: ColumnarMapping
+        self, raws: Sequence[tuple[Raw, int]], source: RawRecord, mapper: Mapper, columnar: ColumnarMapping
     ) -> None:
         self._raws = [raw for raw, _ in raws]
         self._source = source
         self._mapper = mapper
-        self._plain = plain
+        self._columnar = columnar
         self._record = np.repeat(np.arange(len(raws)), [raw.count for raw in self._raws])
         self._offset = np.array([offset for _, offset in raws], np.int64)[self._record]
         batches = sorted({raw.batch for raw in self._raws})
@@ -111,10 +111,10 @@ class _Messages:
     def fold(self, scope: Scope, forgotten: Forgotten, into: Mapping[int, FoldedMessages], partitions: int) -> bool:
         """Fold all messages; False when that is impossible or slower, and then `into` must be dropped."""
         counted = self._counted()
-        columns = read_columns(b"".join(map(_lines, self._raws)), self._record.size, self._plain.names)
-        if counted is None or not columns or not _is_exact(columns, self._plain):
+        columns = read_columns(b"".join(map(_lines, self._raws)), self._record.size, self._columnar.names)
+        if counted is None or not columns or not _is_exact(columns, self._columnar):
             return False
-        named = _identify(columns, self._plain)
+        named = _identify(columns, self._columnar)
         if named is None:
             return False
         people = {key: number for number, key in enumerate(dict.fromkeys(keys[0] for keys in named.keys))}
@@ -151,9 +151,9 @@ class _Messages:
 
     def _set_times(self, columns: Mapping[str, JsonColumn]) -> None:
         """Set the time of messages from the field that the mapping names."""
-        if self._plain.when is None:
+        if self._columnar.when is None:
             return
-        name, convert = self._plain.when
+        name, convert = self._columnar.when
         column = columns[name]
         times = Values([*map(convert, column.values), None], column.codes)
         rows = np.flatnonzero(times.given(np.arange(self._record.size)))
@@ -172,16 +172,16 @@ class _Messages:
 
     def _registers(self, columns: Mapping[str, JsonColumn]) -> Sequence[tuple[str, Values]]:
         """Return the values of each register."""
-        plain, names = self._plain, self._mapper.columns
+        columnar, names = self._columnar, self._mapper.columns
         always = np.zeros(self._record.size, np.int64)
         return [
             *(
                 (names[index], Values([*map(convert, columns[name].values), None], columns[name].codes))
-                for index, name, convert in plain.fields
+                for index, name, convert in columnar.fields
             ),
             *(
                 (name, Values([constant, None], always))
-                for name, constant in zip(names, plain.constants, strict=True)
+                for name, constant in zip(names, columnar.constants, strict=True)
                 if constant is not None
             ),
         ]
@@ -189,11 +189,14 @@ class _Messages:
     def _fit(self, registers: Sequence[tuple[str, Values]], named: _Named) -> bool:
         """Return whether the update of every record fits, so that a lane would drop nothing of it."""
         batch = max(len(name.encode()) for name in self._stamps.batches)
-        widths = [sum(map(_width, keys)) + len(keys[1:]) * (_width(keys[0]) + batch + ROW) for keys in named.keys]
-        size = ROW + np.array([*widths, 0], np.int64)[named.numbers]
+        widths = [
+            sum(map(_width, keys)) + len(keys[1:]) * (_width(keys[0]) + batch + ROW_OVERHEAD_BYTES)
+            for keys in named.keys
+        ]
+        size = ROW_OVERHEAD_BYTES + np.array([*widths, 0], np.int64)[named.numbers]
         for _, values in registers:
             size += np.array([_width(value) for value in values.values], np.int64)[values.codes]
-        max_size = MAX_UPDATE_BYTES - _width(self._mapper.columns) - HEADER
+        max_size = MAX_UPDATE_BYTES - _width(self._mapper.columns) - UPDATE_OVERHEAD_BYTES
         return bool(np.bincount(self._record, size).max() <= max_size)
 
     def _fold_registers(self, registers: Sequence[tuple[str, Values]], ordered: Ordered, targets: Targets) -> None:
@@ -213,10 +216,10 @@ class _Messages:
     def _add_references(self, rows: Numbers, person: Numbers, targets: Targets) -> None:
         """Add the positions of the raw messages of each person, in their order."""
         rows = rows[np.argsort(person[rows], kind="stable")]
-        pages = np.zeros(rows.size, REFERENCES)
-        pages["lane"], pages["partition"] = LANE_NUMBER[self._source.topic], self._source.partition
-        pages["offset"], pages["index"] = self._offset[rows], self._stamps.index[rows]
-        content, people = pages.tobytes(), person[rows]
+        references = np.zeros(rows.size, REFERENCES)
+        references["lane"], references["partition"] = LANE_NUMBER[self._source.topic], self._source.partition
+        references["offset"], references["index"] = self._offset[rows], self._stamps.index[rows]
+        content, people = references.tobytes(), person[rows]
         begins = np.flatnonzero(np.diff(people, prepend=-1))
         ends = [*begins[1:].tolist(), rows.size]
         for number, begin, end in zip(people[begins].tolist(), begins.tolist(), ends, strict=False):
@@ -246,23 +249,23 @@ def _times(raw: Raw) -> Numbers:
     return np.full(raw.count, raw.arrived, np.int64)
 
 
-def _is_exact(columns: Mapping[str, JsonColumn], plain: ColumnarMapping) -> bool:
+def _is_exact(columns: Mapping[str, JsonColumn], columnar: ColumnarMapping) -> bool:
     """Return whether converters treat whole floats and integers the same: columns don't record which a message had."""
     for name, column in columns.items():
         for number in column.values:
             if type(number) is float and number.is_integer():
                 if abs(number) >= MAX_EXACT_FLOAT:
                     return False
-                for convert in plain.converters(name):
+                for convert in columnar.converters(name):
                     one, other = convert(number), convert(int(number))
                     if one != other or type(one) is not type(other):
                         return False
     return True
 
 
-def _identify(columns: Mapping[str, JsonColumn], plain: ColumnarMapping) -> _Named | None:
+def _identify(columns: Mapping[str, JsonColumn], columnar: ColumnarMapping) -> _Named | None:
     """Return the key sets of messages; None when there are too many combinations of kinds to number them."""
-    kinds = [_Kind.of(columns[name], identify) for name, identify in plain.identities]
+    kinds = [_Kind.of(columns[name], identify) for name, identify in columnar.identities]
     if not kinds or prod(len(kind.keys) for kind in kinds) > MAX_COMBINATIONS:
         return None
     combinations = np.zeros_like(kinds[0].codes)

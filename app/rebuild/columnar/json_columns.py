@@ -22,7 +22,7 @@ BLOCK_BYTES: Final = 4 * 1024 * 1024  # read by one thread
 MAX_TYPE_SAMPLE: Final = 100  # messages, for the type of a field
 LENIENT: Final = re.compile(rb"[:\[,\s]-?(?:NaN|Inf)")  # numbers that only Arrow accepts
 SIGNS: Final = (b"NN", b"If")  # their first and third letters: cheaper to search for
-NEWLINE, OPENED, CLOSED, LISTED = b"\n{}["
+LINE_FEED, OPENING_BRACE, CLOSING_BRACE, OPENING_BRACKET = b"\n{}["
 TYPES: Final[Mapping[type, Any]] = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
 
 Numbers = npt.NDArray[np.int64]
@@ -66,7 +66,7 @@ def _is_sound(payload: bytes, count: int) -> bool:
     lines = 0
     for piece in _pieces(payload):
         content = np.frombuffer(piece, np.uint8)
-        ends = np.flatnonzero(content == NEWLINE)
+        ends = np.flatnonzero(content == LINE_FEED)
         lines += ends.size
         if (
             not _are_objects(content, ends)
@@ -88,9 +88,13 @@ def _pieces(payload: bytes) -> Iterator[memoryview]:
 
 def _are_objects(content: npt.NDArray[np.uint8], ends: Numbers) -> bool:
     begins = np.concatenate([[0], ends[:-1] + 1])
-    if content[-1] != NEWLINE or not (content[begins] == OPENED).all() or not (content[ends - 1] == CLOSED).all():
+    if (
+        content[-1] != LINE_FEED
+        or not (content[begins] == OPENING_BRACE).all()
+        or not (content[ends - 1] == CLOSING_BRACE).all()
+    ):
         return False
-    opening = (content == OPENED) | (content == LISTED)
+    opening = (content == OPENING_BRACE) | (content == OPENING_BRACKET)
     if np.count_nonzero(opening) <= ends.size + MAX_JSON_DEPTH:
         return True
     return bool(np.add.reduceat(opening, begins, dtype=np.int64).max() <= MAX_JSON_DEPTH)
