@@ -79,7 +79,7 @@ async def serve(settings: Settings, stop: asyncio.Event, clock: Clock = utc_now)
         url = await listen(await make_api(settings, stack, clock), stack)
         address = settings.data_dir / API_ADDRESS_FILE
         write_private(address, orjson.dumps({"url": url, "pid": os.getpid()}))
-        stack.callback(_forget, address, url)
+        stack.callback(_remove_address, address, url)
         _log.info("listening at %s", url)
         if not checks_host(settings):
             _log.warning(
@@ -104,9 +104,9 @@ async def make_api(
     tail, definitions, ingest = EventTail(kafka), DefinitionsTail(kafka, monotonic), IngestProducer(kafka)
     rules, catalog = RulesReader(definitions), DefinitionCatalog(definitions)
     gateway = CommandGateway(kafka, settings.partitions, tail, catalog, store, metrics)
-    watch = LagMonitor(kafka, settings.partitions, store.lanes, clock)
+    lag_monitor = LagMonitor(kafka, settings.partitions, store.lanes, clock)
     access = Access(kafka, catalog, gateway, settings, clock, monotonic)
-    _start(stack, access, tail, definitions, gateway, ingest, watch)  # access first, see `AdminToken.start`
+    _start(stack, access, tail, definitions, gateway, ingest, lag_monitor)  # access first, see `AdminToken.start`
     return Services(
         settings=settings,
         kafka=kafka,
@@ -121,7 +121,7 @@ async def make_api(
         ingest=ingest,
         idempotency=IdempotentWriter(store, ingest, clock),
         rules=rules,
-        lanes=watch,
+        lanes=lag_monitor,
         profiles_client=await stack.enter_async_context(ProfilesClient(store.plane, settings.partitions)),
         history=ProfileHistory(kafka, rules),
         admission=Admission(settings.max_concurrent_uploads),
@@ -181,7 +181,7 @@ def url_of(runner: web.AppRunner) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _forget(address: Path, url: str) -> None:
+def _remove_address(address: Path, url: str) -> None:
     """Remove the address file, unless another API has replaced it."""
     if address.exists() and orjson.loads(address.read_bytes())["url"] == url:
         address.unlink()

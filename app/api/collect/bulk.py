@@ -26,7 +26,7 @@ from app.api.context import Services
 from app.api.http.problems import ApiProblem, key_reused
 from app.api.http.request_body import RequestSource
 from app.api.jobs.commands import job_envelope, send_events
-from app.api.jobs.jobs import KEYS
+from app.api.jobs.jobs import JOB_ID_NAMESPACE
 from app.api.routing.responses import respond
 from app.api.routing.routes import CONTENT_ENCODING, IDEMPOTENCY_KEY, RequestContext, ResponseSpec, Routes
 from app.kafka.transactions import FencedError, GroupCommit, UnknownOutcomeError
@@ -112,7 +112,9 @@ async def _dry_run(call: RequestContext[BulkQuery, None], config: Config, source
 
 def _create_command(call: RequestContext[BulkQuery, None], job_id: str, job_type: str, config: Config) -> CreateJob:
     configuration = canonical_json(config.model_dump(mode="json", exclude_unset=True))
-    fields = job_envelope(call, job_id) | {"command_id": str(uuid5(KEYS, f"{job_id}\n{job_type}\n{configuration}"))}
+    fields = job_envelope(call, job_id) | {
+        "command_id": str(uuid5(JOB_ID_NAMESPACE, f"{job_id}\n{job_type}\n{configuration}"))
+    }
     return CreateJob(
         **fields,
         provider=PROVIDER,

@@ -119,7 +119,7 @@ def config_of(stream: str, query: BulkQuery, headers: ContentHeaders) -> tuple[s
         "stream": stream,
         "format": form,
         "timestamp_format": query.timestamp_format or FORMATS,
-        "on_error": query.errors_are("quarantine"),
+        "on_error": query.error_policy("quarantine"),
         "lane": query.lane or "backfill",
         "filename": query.filename.replace("\\", "/").rpartition("/")[2],
         "timestamp_field": query.timestamp_field,

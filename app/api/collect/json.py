@@ -156,7 +156,7 @@ async def _batch(call: RequestContext[CollectQuery, None], stream: str, body: by
 async def _parsed(call: RequestContext[CollectQuery, None], body: bytes) -> tuple[Parsed, bytes]:
     """Return the parsed body, and the lines with the appended fields."""
     query, now = call.query, call.api.clock().timestamp()
-    on_error, appended = query.errors_are("abort"), query.appended()
+    on_error, appended = query.error_policy("abort"), query.appended()
     stamps = None
     if query.timestamp_field:
         stamps = TimestampReader(query.timestamp_field, FORMATS, UTC_ZONE, lambda: now)

@@ -22,7 +22,7 @@ from connectors.text.formats.records import OnError
 from projections.mapping.numbers import is_inexact
 from schemas.json_values import MAX_JSON_DEPTH, is_too_deep, json_levels
 
-UPLOADS: Final = UUID("3f1b9a52-6c0e-5c38-9d0a-8a4f5f7c21de")  # namespace of upload ids from idempotency keys
+UPLOAD_ID_NAMESPACE: Final = UUID("3f1b9a52-6c0e-5c38-9d0a-8a4f5f7c21de")  # of ids from idempotency keys
 FORMATS: Final = ("epoch", "auto")  # of timestamps: numbers by magnitude, strings as ISO 8601
 _STREAM: Final = re.compile(STREAM_PATTERN, re.ASCII)
 
@@ -48,7 +48,7 @@ class CollectQuery(Query):
         None
     )
 
-    def errors_are(self, default: OnError) -> OnError:
+    def error_policy(self, default: OnError) -> OnError:
         """Return the handling of invalid records.
 
         Raises:
@@ -163,4 +163,4 @@ def upload_id_of(call: RequestContext[Any, Any], route: Literal["json", "bulk"])
     key = idempotency_key(call.request.headers)
     if key is None:
         return str(uuid4()), False
-    return str(uuid5(UPLOADS, f"{route}\n{call.caller.token_id}\n{key}")), True
+    return str(uuid5(UPLOAD_ID_NAMESPACE, f"{route}\n{call.caller.token_id}\n{key}")), True

@@ -42,7 +42,7 @@ def check_host(host: str, settings: Settings) -> None:
     """
     if not checks_host(settings):
         return
-    name = (urlsplit(f"//{host}").hostname or "") if _splits(host) else ""
+    name = _host_name(host)
     if name not in LOCAL_NAMES | {settings.api_host, *settings.api_names.split(",")} - {""}:
         raise ApiProblem(421, "wrong_host", f"unknown host {name!r}: use localhost, or add it to ENTREPOT_API_NAMES")
 
@@ -52,12 +52,12 @@ def checks_host(settings: Settings) -> bool:
     return bool(settings.api_names) or is_loopback(settings.api_host)
 
 
-def _splits(host: str) -> bool:
+def _host_name(host: str) -> str:
+    """Return the name in a `Host` header, without the port; "" if it is invalid."""
     try:
-        urlsplit(f"//{host}")
+        return urlsplit(f"//{host}").hostname or ""
     except ValueError:
-        return False
-    return True
+        return ""
 
 
 def is_loopback(host: str) -> bool:

@@ -22,7 +22,7 @@ from projections.jobs.cadence import (
     InvalidCadenceError,
     check_cadence,
 )
-from projections.jobs.command_checks import MAX_DESCRIPTION, MAX_NAME, MAX_SECONDS
+from projections.jobs.command_checks import MAX_DESCRIPTION_CHARACTERS, MAX_NAME_CHARACTERS, MAX_SECONDS
 from projections.json_object import MAX_JSON_BYTES
 from schemas.policies import BlackoutWindow, Cadence, CadenceKind, RetryPolicy
 
@@ -38,8 +38,8 @@ def _no_credentials(text: str) -> str:
 
 NO_CREDENTIALS: Final = AfterValidator(_no_credentials)
 Seconds = Annotated[int, Field(ge=1, le=MAX_SECONDS)]
-JobName = Annotated[str, Field(min_length=1, max_length=MAX_NAME, pattern=r"\S"), SAFE_LINE, NO_CREDENTIALS]
-Description = Annotated[str, Field(max_length=MAX_DESCRIPTION), SAFE_TEXT, NO_CREDENTIALS]
+JobName = Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARACTERS, pattern=r"\S"), SAFE_LINE, NO_CREDENTIALS]
+Description = Annotated[str, Field(max_length=MAX_DESCRIPTION_CHARACTERS), SAFE_TEXT, NO_CREDENTIALS]
 JsonObject = dict[str, Any]
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 TimeOfDay = Annotated[str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]

@@ -101,7 +101,7 @@ def cadence_hint(job: Job, cadence: Cadence) -> str:
 
 
 def job_refusal_problem(event: CommandRefused) -> ApiProblem:
-    """Return the problem that a refusal is."""
+    """Return the problem response for a refused command."""
     actions = [ACTIONS[command] for command in event.allowed if command in ACTIONS]
     detail = sentence(event.code, event.params)
     match event.code, event.params.get("pointer"):

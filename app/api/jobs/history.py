@@ -32,7 +32,7 @@ class LogQuery(Query):
     cursor: PageCursor | None = None
 
     def where(self, job_id: str) -> LogFilter:
-        """Return the filter as the read store takes it."""
+        """Return the filter for the read store."""
         return LogFilter(
             job_id=job_id, kinds=self.kind, since=self.since, until=self.until, text=self.search, order=self.order
         )

@@ -39,7 +39,7 @@ from schemas.commands import CreateJob, KillJob
 from schemas.events import JobCreated
 from schemas.json_values import canonical_json
 
-KEYS: Final = UUID("7f2dd0a4-95c4-5d0e-8a4c-6f1f30d3b0a1")  # namespace of job ids from idempotency keys
+JOB_ID_NAMESPACE: Final = UUID("7f2dd0a4-95c4-5d0e-8a4c-6f1f30d3b0a1")  # of ids from idempotency keys
 
 SortBy = Literal[
     "name", "-name", "status", "-status", "created", "-created", "updated", "-updated", "next_at", "-next_at"
@@ -214,7 +214,7 @@ def _ids_from(call: RequestContext[CreateQuery, CreateBody], key: str) -> dict[s
     A repeated request, through any server, is one command to the decider; and the command id in `JobCreated` shows
     whether the job was created with this body. The digest is keyed: it confirms no guess at a secret in the body.
     """
-    job_id = uuid5(KEYS, f"{call.caller.token_id}\n{key}")
+    job_id = uuid5(JOB_ID_NAMESPACE, f"{call.caller.token_id}\n{key}")
     start = {"run_job": call.query.run_job, "run_now": call.query.run_now}
     body = canonical_json({"body": call.body.model_dump(mode="json"), **start})
     digest = hmac.digest(call.caller.digest_key, job_id.bytes + body.encode(), "sha256")

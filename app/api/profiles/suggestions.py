@@ -15,7 +15,7 @@ from app.api.routing.responses import respond
 from app.api.routing.routes import Query, RequestContext, ResponseSpec, Routes
 from projections.fields.suggestion import Reason, suggest_beside
 
-NO_FINDINGS: Final = Reason("/identities", "the profiles are not reachable, so values that link too many are not known")
+NO_FINDINGS: Final = Reason("/identities", "profiles are unavailable, so values that link too many others are unknown")
 
 
 class SuggestionView(BaseModel):

@@ -97,6 +97,6 @@ class IngestProducer:
 
 
 def _identity(value: bytes) -> tuple[str, int]:
-    word = decode(value)
-    assert isinstance(word, MessageBatch)
-    return word.batch_id, word.first
+    batch = decode(value)
+    assert isinstance(batch, MessageBatch)
+    return batch.batch_id, batch.first
