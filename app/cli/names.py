@@ -88,7 +88,7 @@ def _fetched(context: click.Context, path: str, **query: Any) -> Sequence[Any]:
 
 
 async def suggestion(api: Any, path: str) -> str:
-    """Return what was meant by a path that was not found, to append to an error; empty if nothing is similar."""
+    """Return a suggestion for a path that was not found, to append to an error; empty if nothing is similar."""
     match = _IN_PATH.match(path)
     if match is None:
         return ""

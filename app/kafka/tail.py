@@ -19,17 +19,17 @@ from schemas.topics import MAX_RECORD_BYTES
 
 CATCH_UP_TIMEOUT_SECONDS: Final = 60.0
 POLL_MS: Final = 1_000
-POLL_RECORDS: Final = 1_000  # at a time; other tasks have their turn in between
+POLL_RECORDS: Final = 1_000  # in one poll; other tasks run in between
 HEARTBEAT_INTERVAL_SECONDS: Final = 1.0
 MAX_AGE_SECONDS: Final = 5.0  # of a tail that is alive
 
-Take = Callable[[Sequence[Any]], None]
+OnRecords = Callable[[Sequence[Any]], None]
 
 _log = logging.getLogger(__name__)
 
 
 class Tail:
-    """Hands committed records to `take`: consecutive ones of one partition, each once, in order.
+    """Passes committed records to `on_records`: consecutive ones of one partition, each once, in order.
 
     It starts at the beginning of the topic, or at the end that the topic has at the first connection.
     """
@@ -38,14 +38,14 @@ class Tail:
         self,
         cluster: Cluster,
         topic: str,
-        take: Take,
+        on_records: OnRecords,
         *,
         start: Literal["beginning", "end"],
         monotonic: Monotonic = time.monotonic,
     ) -> None:
         self._cluster = cluster
         self._topic = topic
-        self._take = take
+        self._on_records = on_records
         self._start = start
         self._positions: dict[int, int] = {}
         self._monotonic = monotonic
@@ -62,7 +62,7 @@ class Tail:
 
     @property
     def complete(self) -> bool:
-        """Whether all records that the topic had at the first connection are taken."""
+        """Whether all records that the topic had at the first connection are delivered."""
         return self._caught_up.is_set()
 
     @property
@@ -124,7 +124,7 @@ class Tail:
                     polled = await consumer.getmany(timeout_ms=POLL_MS, max_records=POLL_RECORDS)
                     for partition, records in polled.items():
                         self._positions[partition.partition] = records[-1].offset + 1
-                        self._take(records)
+                        self._on_records(records)
                     self._polled.set()
             finally:
                 self._connected = False
@@ -132,13 +132,13 @@ class Tail:
 
     async def _measure_age(self, consumer: Consumer) -> None:
         while True:
-            asked_at = self._monotonic()
+            measured_at = self._monotonic()
             with suppress(KafkaError, OSError):  # the age grows until the broker answers again
                 ends = await consumer.end_offsets(sorted(consumer.assignment()))
                 while not await _has_reached(consumer, ends):
                     self._polled.clear()
                     await self._polled.wait()
-                self._current_at = asked_at
+                self._current_at = measured_at
                 self._caught_up.set()
             await asyncio.sleep(HEARTBEAT_INTERVAL_SECONDS)
 

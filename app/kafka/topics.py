@@ -69,7 +69,7 @@ class TopicDifference:
 
 @dataclass(frozen=True, slots=True)
 class PartitionOffsets:
-    """Of one partition: the first offset that is left, and the next one (transaction markers occupy offsets too)."""
+    """The first retained offset of a partition, and the next one to be written. Transaction markers have offsets."""
 
     begin: int
     end: int
@@ -187,7 +187,7 @@ async def _configs(admin: Any, topics: Sequence[Topic]) -> dict[str, dict[str, s
 
 async def _with_offsets(cluster: KafkaCluster, rows: tuple[TopicRow, ...]) -> tuple[TopicRow, ...]:
     by_topic = {row.topic.name: [TopicPartition(row.topic.name, n) for n in range(row.partitions)] for row in rows}
-    partitions = [partition for several in by_topic.values() for partition in several]
+    partitions = [partition for partitions in by_topic.values() for partition in partitions]
     if not partitions:
         return rows
     async with started(

@@ -1,7 +1,7 @@
 """The most recent messages of a stream, within limits of bytes and time.
 
-They are looked for at the ends of both lanes, then where the lanes last read messages of the stream: other streams may
-have filled the ends since.
+The ends of both lanes are read first, then the records up to the last known ones of the stream: other streams may have
+filled the ends since.
 """
 
 import asyncio

@@ -64,8 +64,8 @@ def _move_into_place(snapshot: Snapshot, unfinished: Path, directory: Path) -> N
             offsets = store.offsets()
         finally:
             store.close()
-    except CorruptStore as why:
-        raise DamagedSnapshot(snapshot.name, f"its files are not a store: {why}") from None
+    except CorruptStore as error:
+        raise DamagedSnapshot(snapshot.name, f"its files are not a store: {error}") from None
     if offsets != snapshot.offsets:
         raise DamagedSnapshot(snapshot.name, f"its offsets are {offsets}, but its manifest has {snapshot.offsets}")
     unfinished.rename(directory)  # replaces an empty one

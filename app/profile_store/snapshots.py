@@ -81,9 +81,8 @@ class Snapshots:
             files = await self._files_to_send(snapshot)
             await self._send(snapshot, files, checkpoint)
             await self._store.put(f"{folder}/{snapshot.name}", encode_manifest(snapshot))
-            await self._send(
-                snapshot, await self._missing(snapshot), checkpoint
-            )  # deleted by another process meanwhile
+            deleted_meanwhile = await self._missing(snapshot)  # by another process
+            await self._send(snapshot, deleted_meanwhile, checkpoint)
         finally:
             await in_thread(remove, checkpoint)
         _log.info("snapshot %s/%s: %d of %d files sent", folder, snapshot.name, len(files), len(snapshot.files))

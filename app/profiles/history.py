@@ -103,7 +103,7 @@ class ProfileHistory:
     async def page(
         self, call: Call, references: Sequence[Reference], after: Reference | None, limit: int
     ) -> tuple[list[SourceMessage], Reference | None]:
-        """Return messages behind a reference, by time, and the last reference that was read if more follow.
+        """Return the messages after a reference, by time, and the last reference that was read if more follow.
 
         A page has up to `limit` messages, and fewer when they are large.
         """

@@ -153,7 +153,7 @@ class PlaneStore:
         return Generations(by_state.get(LIVE, 0), by_state.get(NEXT), by_state.get(PREVIOUS))
 
     async def open_next(self, generation: int) -> None:
-        """Tell the owners to open a generation beside the live one."""
+        """Record the next generation, which owners open beside the live one."""
         insert = self._database.insert(profile_generations).values(generation=generation, state=NEXT)
         async with self._database.writing() as connection:
             await connection.execute(insert.on_conflict_do_nothing())

@@ -11,12 +11,12 @@ from app.supervisor.restarts import ManagedProcess
 
 INTERVAL_SECONDS: Final = 5.0
 TIMEOUT_SECONDS: Final = 10.0
-TRIES: Final = 3  # without an answer, one after the other
+TRIES: Final = 3  # in succession without an answer
 
 
 @dataclass(frozen=True, slots=True)
 class Liveness:
-    """Asks the API of a process at `url` again and again. `notify` prints a line to the console."""
+    """Polls the API of a process at `url`. `notify` prints a line to the console."""
 
     process: ManagedProcess
     url: str

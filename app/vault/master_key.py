@@ -63,7 +63,7 @@ def master_key_path(settings: Settings) -> Path:
 
 
 def missing_keys(key_ids: Iterable[str], ring: KeyRing) -> str:
-    """Return the problem that some of the keys that secrets are sealed with are not in the file; empty if all are."""
+    """Return a problem that names the keys, of those that secrets are sealed with, that the ring lacks; "" if none."""
     match sorted(set(key_ids) - ring.keys.keys()):
         case []:
             return ""

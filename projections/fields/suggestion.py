@@ -180,7 +180,7 @@ def _timestamp(draft: _Draft, fields: list[FieldFacts]) -> dict[str, Any] | None
 def _candidates(draft: _Draft, fields: list[FieldFacts]) -> Iterator[_Candidate]:
     for facts in fields:
         scalars = facts.types.get("string", 0) + facts.types.get("integer", 0) + facts.types.get("null", 0)
-        present = _named(facts)
+        present = _value_count(facts)
         min_distinct = min(MIN_DISTINCT, max(2, MIN_DISTINCT_SHARE * present))
         if not present or scalars < MIN_SHARE * facts.seen or facts.distinct < min_distinct:
             continue
@@ -204,44 +204,44 @@ def _candidates(draft: _Draft, fields: list[FieldFacts]) -> Iterator[_Candidate]
 def _contact_form(facts: FieldFacts) -> str:
     """Return the format of a field of addresses or phone numbers; empty for others."""
     counts = facts.patterns.get
-    if counts(EMAIL, 0) >= MIN_SHARE * _named(facts):
+    if counts(EMAIL, 0) >= MIN_SHARE * _value_count(facts):
         return EMAIL
     numbers = counts(PHONE, 0)
     is_long = max(facts.max_length or 0, len(str(int(facts.max_value or 0)))) >= MIN_PHONE_DIGITS
     if is_phone(facts.path[-1]) and is_long:
         numbers += counts(DIGITS, 0) + counts(INTEGER, 0) + facts.types.get("integer", 0)
-    return PHONE if numbers >= MIN_SHARE * _named(facts) else ""
+    return PHONE if numbers >= MIN_SHARE * _value_count(facts) else ""
 
 
 def _kind_of(rules: IdentityRules, form: str) -> str:
-    """Return the kind of a format: the best of the rules that has it, else one of its name."""
+    """Return the identity type of a format: the one of the highest priority in the rules, else a new one."""
     return min(((kind.rank, kind.kind) for kind in rules.kinds if kind.format == form), default=(0, form))[1]
 
 
 def _looks_like(facts: FieldFacts, form: str) -> str:
     if form == EMAIL:
         return "looks like an email address"
-    national = _named(facts) - facts.patterns.get(PHONE, 0)
+    national = _value_count(facts) - facts.patterns.get(PHONE, 0)
     if not national:
         return "looks like a phone number"
-    share = _share(national, _named(facts))
+    share = _share(national, _value_count(facts))
     return (
         f"looks like a phone number ({share} without a country code, which are rejected unless its type has a region)"
     )
 
 
-def _named(facts: FieldFacts) -> int:
-    """Return the number of values that are no placeholders."""
+def _value_count(facts: FieldFacts) -> int:
+    """Return the number of values without placeholders such as `N/A`."""
     return facts.present - facts.patterns.get(PLACEHOLDER, 0)
 
 
 def _objections(draft: _Draft, candidates: list[_Candidate]) -> dict[FieldPath, str]:
-    """Return why candidates are no identities, by path."""
+    """Return why candidates cannot be identities, by path."""
     objections = {}
     for candidate in candidates:
         facts, shared = candidate.facts, draft.shared.get(candidate.kind, ())
-        if 2 * _named(facts) < facts.present:
-            share = _share(facts.present - _named(facts), facts.present)
+        if 2 * _value_count(facts) < facts.present:
+            share = _share(facts.present - _value_count(facts), facts.present)
             objections[facts.path] = f"; it is no identity, as {share} of its values are placeholders"
         elif len(shared) > MAX_SHARED * facts.distinct:
             count = f"{len(shared):,} values of the identity type {candidate.kind}"
@@ -278,7 +278,7 @@ def _choose_identities(candidates: list[_Candidate]) -> list[_Candidate]:
 def _identity(draft: _Draft, index: int, candidate: _Candidate) -> dict[str, Any]:
     facts = candidate.facts
     text = f"{draft.presence(facts)}, {candidate.reason}, and has about {facts.distinct:,} distinct values"
-    placeholders, shared = facts.present - _named(facts), len(draft.shared.get(candidate.kind, ()))
+    placeholders, shared = facts.present - _value_count(facts), len(draft.shared.get(candidate.kind, ()))
     text += f"; {_share(placeholders, facts.present)} of its values are placeholders" if placeholders else ""
     text += f"; the identity rules block {shared:,} of its values, which link too many others" if shared else ""
     draft.explain(f"/identities/{index}", text)

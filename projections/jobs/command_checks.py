@@ -25,12 +25,12 @@ from schemas.commands import (
 from schemas.names import is_safe_line, is_safe_text
 from schemas.policies import Cadence, RetryPolicy
 
-MAX_NAME: Final = 200
-MAX_DESCRIPTION: Final = 5_000
+MAX_NAME_CHARACTERS: Final = 200
+MAX_DESCRIPTION_CHARACTERS: Final = 5_000
 MAX_COUNT: Final = 10**12
 MAX_BYTES: Final = MAX_TOTAL
 MAX_NUMBER: Final = 10**15  # of a run, a report, a version: leaves room in a long
-MAX_WORD_CHARACTERS: Final = 200  # characters of an id, a code, a provider
+MAX_WORD_CHARACTERS: Final = 200  # of an id, a code or the name of a provider
 MAX_SECONDS: Final = 30 * 86_400
 
 
@@ -95,10 +95,10 @@ def check_name(name: str, description: str) -> None:
         JobRefusedError: one is invalid.
 
     """
-    if not name.strip() or len(name) > MAX_NAME or not is_safe_line(name):
-        raise JobRefusedError("bad_name", {"pointer": "/name", "max": MAX_NAME})
-    if len(description) > MAX_DESCRIPTION or not is_safe_text(description):
-        raise JobRefusedError("bad_description", {"pointer": "/description", "max": MAX_DESCRIPTION})
+    if not name.strip() or len(name) > MAX_NAME_CHARACTERS or not is_safe_line(name):
+        raise JobRefusedError("bad_name", {"pointer": "/name", "max": MAX_NAME_CHARACTERS})
+    if len(description) > MAX_DESCRIPTION_CHARACTERS or not is_safe_text(description):
+        raise JobRefusedError("bad_description", {"pointer": "/description", "max": MAX_DESCRIPTION_CHARACTERS})
 
 
 def check_words(*words: str) -> None:

@@ -8,7 +8,7 @@ from projections.jobs.state import Job
 from schemas.commands import JobCommand
 from schemas.events import CommandRefused, JobEvent
 
-MAX_TEXT_CHARACTERS: Final = 4_000  # characters of a provider's own words
+MAX_TEXT_CHARACTERS: Final = 4_000  # of a provider's message
 
 
 class JobRefusedError(RefusedError):

@@ -31,12 +31,12 @@ KIND_WIDTH: Final = max(map(len, KINDS))
 
 Line = Mapping[str, Any]
 LETTERS_PAGE_SIZE: Final = 200
-EXCERPT: Final = 60
+MAX_EXCERPT_CHARACTERS: Final = 60
 LETTERS: Final = (
     Column("rejected", lambda row: local_time(row["rejected_at"]), drop=3),
     Column("where", lambda row: f"{row['source']} {row['position']}", wraps=14),
     Column("reason", lambda row: row["reason"], wraps=24),
-    Column("excerpt", lambda row: row["excerpt"][:EXCERPT], wraps=16),
+    Column("excerpt", lambda row: row["excerpt"][:MAX_EXCERPT_CHARACTERS], wraps=16),
     Column("code", lambda row: row["code"], drop=2),
     Column("stream", lambda row: row["stream"], drop=1),
 )

@@ -15,7 +15,7 @@ from app.settings import Settings
 def load_cluster(data_dir: Path | None) -> tuple[Settings, KafkaCluster]:
     """Return the settings and the cluster: the configured one, or the embedded broker of the data directory.
 
-    Prints which one it is: a command must not speak to another cluster unnoticed.
+    Prints which one it is: a command must not use another cluster unnoticed.
     """
     try:
         settings = resolve_kafka(settings_of(data_dir))

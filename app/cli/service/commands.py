@@ -104,7 +104,7 @@ def _run(role: str, settings: Settings, *, supervised: bool) -> None:
             asyncio.run(_preflight(role, settings))
         except (UnsafeDataDirError, NotStartedError, OSError) as error:
             raise exits.CommandError(str(error), exits.UNAVAILABLE) from error
-    raise click.exceptions.Exit(_reaching_all(role_named(role), settings))
+    raise click.exceptions.Exit(_run_role(role_named(role), settings))
 
 
 async def _preflight(role: str, settings: Settings) -> None:
@@ -119,7 +119,7 @@ async def _preflight(role: str, settings: Settings) -> None:
         await wait_for_kafka(settings, CONTAINER_TIMEOUT_SECONDS, _log.warning)
 
 
-def _reaching_all(role: ProcessRole, settings: Settings) -> int:
+def _run_role(role: ProcessRole, settings: Settings) -> int:
     """Run the role; an unreachable dependency becomes an error message without a traceback."""
     from aiokafka.errors import KafkaError  # noqa: PLC0415  # only imported by a process that runs a role
     from sqlalchemy.exc import DBAPIError  # noqa: PLC0415  # as above

@@ -11,7 +11,7 @@ from app.roles import preload
 from app.supervisor.fork_server import serve
 
 if __name__ == "__main__":
-    gc.disable()  # of all that is imported nothing is garbage
+    gc.disable()  # imported modules are never garbage
     preload()
     setproctitle.setproctitle("entrepot fork server")
     gc.freeze()  # else the first collection of each fork would copy all memory

@@ -12,7 +12,7 @@ from aiokafka.client import AIOKafkaClient
 
 _BOOTSTRAP: Final = AIOKafkaClient.bootstrap
 _CREATE_CONN: Final = client.create_conn
-_CONNECTIONS: Final[ContextVar[list[Any]]] = ContextVar("connections to servers that name the brokers")
+_CONNECTIONS: Final[ContextVar[list[Any]]] = ContextVar("bootstrap connections")
 
 
 def apply() -> None:
@@ -34,6 +34,6 @@ async def _bootstrap(self: Any) -> None:
 
 async def _create_conn(*address: Any, **options: Any) -> Any:
     connection = await _CREATE_CONN(*address, **options)
-    if "on_close" not in options:  # the client does not know these
+    if "on_close" not in options:  # the client does not track this one
         _CONNECTIONS.get().append(connection)
     return connection
