@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from app.documented_error import DocumentedError
+
 API_ADDRESS_FILE: Final = "api.json"
 ADMIN_FILE: Final = "admin-token"  # its secret
 PENDING_ADMIN_FILE: Final = "admin-token.new"  # the secret of a token that is not valid yet
@@ -19,29 +21,28 @@ DATA_FILES: Final = ("broker", "views.db", "profiles", "snapshots")  # written f
 OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
 
-class InUseError(Exception):
+class InUseError(DocumentedError):
     """The data directory {path} is in use by process {pid}; stop it, or choose another with --data-dir."""
 
     def __init__(self, path: Path, pid: str) -> None:
-        super().__init__((self.__doc__ or "").format(path=path, pid=pid or "?"))
+        super().__init__(path=path, pid=pid or "?")
 
 
-class UnsafeDataDirError(Exception):
+class UnsafeDataDirError(DocumentedError):
     """The data directory {path} {problem}; choose another (--data-dir or ENTREPOT_DATA_DIR)."""
 
     def __init__(self, path: Path, problem: str) -> None:
-        super().__init__((self.__doc__ or "").format(path=path, problem=problem))
+        super().__init__(path=path, problem=problem)
 
 
-class IncompatibleFormatError(Exception):
+class IncompatibleFormatError(DocumentedError):
     """The data directory {path} has format {actual}; this version of Entrepot requires format {expected}.
 
     Start with another directory (--data-dir) and import the data again, or run the version that wrote this one.
     """
 
     def __init__(self, path: Path, actual: str) -> None:
-        advice = " ".join((self.__doc__ or "").split())
-        super().__init__(advice.format(path=path, actual=actual, expected=FORMAT))
+        super().__init__(path=path, actual=actual, expected=FORMAT)
 
 
 def prepare_data_dir(data_dir: Path) -> None:

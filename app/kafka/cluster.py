@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Final
 
+from app.documented_error import DocumentedError
 from app.kafka.clients import KafkaCluster, Security
 from app.settings import Settings
 
@@ -13,7 +14,7 @@ USER: Final = "entrepot"  # of the embedded broker
 MAX_PASSWORD_BYTES: Final = 1024
 
 
-class KafkaPasswordError(Exception):
+class KafkaPasswordError(DocumentedError):
     """The password file of Kafka, {path}, {problem}.
 
     `entrepot up` creates a missing one for the embedded broker when it starts; remove a damaged one and start it again.
@@ -21,7 +22,7 @@ class KafkaPasswordError(Exception):
     """
 
     def __init__(self, path: Path, problem: str) -> None:
-        super().__init__(" ".join((self.__doc__ or "").format(path=path, problem=problem).split()))
+        super().__init__(path=path, problem=problem)
 
 
 def announce_kafka(data_dir: Path, bootstrap_servers: str) -> None:
@@ -29,11 +30,11 @@ def announce_kafka(data_dir: Path, bootstrap_servers: str) -> None:
     (data_dir / ADDRESS_FILE).write_text(bootstrap_servers + "\n")
 
 
-class NoClusterError(Exception):
+class NoClusterError(DocumentedError):
     """No Kafka is known in {path}: run `entrepot up`, or set --data-dir or ENTREPOT_BOOTSTRAP_SERVERS."""
 
     def __init__(self, data_dir: Path) -> None:
-        super().__init__((self.__doc__ or "").format(path=data_dir))
+        super().__init__(path=data_dir)
 
 
 def resolve_kafka(settings: Settings) -> Settings:

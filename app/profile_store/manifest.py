@@ -6,6 +6,7 @@ from typing import Annotated, Final, Self
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from app.documented_error import DocumentedError
 from app.profile_store.partition_store import FORMAT
 
 MANIFEST_FORMAT: Final = 1
@@ -19,11 +20,11 @@ FILE_NAME: Final = (
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 
 
-class DamagedSnapshot(Exception):
+class DamagedSnapshot(DocumentedError):
     """The snapshot {name} can't be used: {why}."""
 
     def __init__(self, name: str, why: str) -> None:
-        super().__init__((self.__doc__ or "").format(name=name, why=why))
+        super().__init__(name=name, why=why)
 
 
 class SnapshotFile(BaseModel):

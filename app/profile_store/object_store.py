@@ -18,29 +18,31 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore, S3Store
 
+from app.documented_error import DocumentedError
+
 CHUNK_BYTES: Final = 4 * 1024 * 1024  # read, written and held in memory at a time
 RETRY_TIMEOUT: Final = timedelta(seconds=60)
 
 
-class UnknownSnapshotStore(ValueError):
+class UnknownSnapshotStore(DocumentedError, ValueError):
     """Invalid snapshot store {url}: expected a directory (file:///srv/snapshots) or a bucket (s3://bucket/prefix)."""
 
     def __init__(self, url: str) -> None:
-        super().__init__((self.__doc__ or "").format(url=url))
+        super().__init__(url=url)
 
 
-class SnapshotStoreUnavailable(Exception):
+class SnapshotStoreUnavailable(DocumentedError):
     """The snapshot store {url} is unavailable, retry later: {why}."""
 
     def __init__(self, url: str, why: str) -> None:
-        super().__init__((self.__doc__ or "").format(url=url, why=why.partition("\n")[0]))
+        super().__init__(url=url, why=why.partition("\n")[0])
 
 
-class MissingObject(Exception):
+class MissingObject(DocumentedError):
     """The snapshot store has no object {path}."""
 
     def __init__(self, path: str) -> None:
-        super().__init__((self.__doc__ or "").format(path=path))
+        super().__init__(path=path)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from typing import Final, NamedTuple, Self
 
 from rocksdict import Checkpoint, IngestExternalFileOptions, Rdict, WriteBatch
 
+from app.documented_error import DocumentedError
 from app.profile_store.rocksdb_options import BUFFERS, options_of, write_files
 
 FORMAT: Final = 3  # of the column families, the nodes, the keys in `meta`, and the partitioning of keys
@@ -41,18 +42,18 @@ class Shard(NamedTuple):
     partition: int
 
 
-class CorruptStore(Exception):
+class CorruptStore(DocumentedError):
     """The store in {path} can't be used: {why}. Remove it, so that a snapshot is restored in its place."""
 
     def __init__(self, path: Path, why: str) -> None:
-        super().__init__((self.__doc__ or "").format(path=path, why=" ".join(why.split()).rstrip(".")))
+        super().__init__(path=path, why=" ".join(why.split()).rstrip("."))
 
 
-class StoreInUse(Exception):
+class StoreInUse(DocumentedError):
     """The store in {path} is already open, here or in another process; close it there first."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__((self.__doc__ or "").format(path=path))
+        super().__init__(path=path)
 
 
 @dataclass(frozen=True, slots=True)

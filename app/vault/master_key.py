@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from app.data_dir import write_private
+from app.documented_error import DocumentedError
 from app.settings import Settings
 from app.vault.cipher import MASTER_KEY_BYTES, MasterKey, MasterKeyMissing, Sealed, SecretBinding
 from app.vault.secret import Secret
@@ -21,11 +22,11 @@ MAX_FILE_BYTES: Final = 64 * 1024
 UNSAFE: Final = stat.S_IWGRP | stat.S_IRWXO  # a mounted secret may be readable by the group of the container
 
 
-class MasterKeyFileError(Exception):
+class MasterKeyFileError(DocumentedError):
     """The master key file {path} {problem}."""
 
     def __init__(self, path: Path, problem: str) -> None:
-        super().__init__((self.__doc__ or "").format(path=path, problem=problem))
+        super().__init__(path=path, problem=problem)
 
 
 @dataclass(frozen=True, slots=True)
