@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, Final
+from urllib.parse import quote
 
 import aiohttp
 
@@ -180,6 +181,11 @@ async def connected(url: str, token: str | None) -> AsyncIterator[ApiClient]:
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     async with aiohttp.ClientSession(timeout=TIMEOUT, headers=headers) as session:
         yield ApiClient(session, url.rstrip("/"))
+
+
+def api_path(base: str, *segments: str) -> str:
+    """Return a path of the API: `base` and further segments, which may have any characters."""
+    return "/".join([base, *(quote(segment, safe="") for segment in segments)])
 
 
 def problem_text(status: int, problem: Any) -> str:

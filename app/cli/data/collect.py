@@ -6,12 +6,11 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
-from urllib.parse import quote
 from uuid import uuid4
 
 import click
 
-from app.cli.client import RefusedError, Value
+from app.cli.client import RefusedError, Value, api_path
 from app.cli.data.file_options import file_options
 from app.cli.exits import REFUSED, TOO_MANY_REJECTED, UNAVAILABLE, CommandError
 from app.cli.job.ingest import wait_ingested
@@ -186,7 +185,7 @@ def upload_file(name: str, kind: str | None) -> UploadFile:
 
 async def _sent(session: Session, stream: str, upload: UploadFile, query: Mapping[str, Value], key: str) -> Any:
     """Upload a file; retries while the API is unavailable, and resumes."""
-    path = f"/collect/bulk/{quote(stream, safe='')}"
+    path = api_path("/collect/bulk", stream)
     headers = {"Content-Type": TYPES.get(upload.kind, NDJSON), "Idempotency-Key": key}
     for delay in (*RETRY_DELAYS_SECONDS, None):
         with bar(f"{upload.name}") as update:

@@ -4,10 +4,10 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote
 
 import click
 
+from app.cli.client import api_path
 from app.cli.exits import NOT_FOUND, CommandError
 from app.cli.lazy import FullHelpGroup
 from app.cli.names import complete_streams
@@ -69,7 +69,7 @@ STREAM: Final = click.argument("stream", shell_complete=complete_streams)
 
 async def show_definition(session: Session, definition_id: str, version: int | None) -> None:
     """Print a definition with the body of the requested version, else of the active one, else of the draft."""
-    definition = await session.api.get(path_of(definition_id), version=version)
+    definition = await session.api.get(api_path("/v2/definition", definition_id), version=version)
     if session.print_unless_table(definition):
         return
     shown = definition["requested"] or definition["applied"] or definition["draft"]
@@ -87,26 +87,24 @@ async def show_definition(session: Session, definition_id: str, version: int | N
 
 async def draft_definition(session: Session, definition_id: str, file: str) -> None:
     """Save a file (JSON or YAML; `-` is standard input) as the draft, unless modified concurrently."""
-    body = read_definition(file)
-    version = await _newest(session, definition_id)
-    headers = {"If-Match": f'"{version}"'}
-    print_versions(session, await session.api.send("PUT", path_of(definition_id, "/draft"), body, headers=headers))
+    await _save_draft(session, definition_id, read_definition(file), await _newest(session, definition_id))
 
 
 async def diff_definition(session: Session, definition_id: str, old: str, new: str) -> None:
     """Print the differences of two versions."""
-    comparison = await session.api.get(path_of(definition_id, "/diff"), from_=old, to=new)
+    comparison = await session.api.get(api_path("/v2/definition", definition_id, "diff"), from_=old, to=new)
     show(comparison, session.output, CHANGES, comparison["changes"])
 
 
 async def apply_definition(session: Session, definition_id: str, version: int | None) -> None:
     """Activate the draft."""
-    print_versions(session, await session.api.send("POST", path_of(definition_id, "/apply"), version=version))
+    path = api_path("/v2/definition", definition_id, "apply")
+    print_versions(session, await session.api.send("POST", path, version=version))
 
 
 async def discard_definition(session: Session, definition_id: str) -> None:
     """Discard the draft."""
-    print_versions(session, await session.api.send("DELETE", path_of(definition_id, "/draft")))
+    print_versions(session, await session.api.send("DELETE", api_path("/v2/definition", definition_id, "draft")))
 
 
 def print_versions(session: Session, definition: Mapping[str, Any]) -> None:
@@ -120,17 +118,22 @@ def print_versions(session: Session, definition: Mapping[str, Any]) -> None:
 
 async def block_identity(session: Session, key: str) -> None:
     """Draft the newest version of the identity rules with the value of an identity blocked."""
-    rules = await session.api.get(path_of(IDENTITY))
+    rules = await session.api.get(api_path("/v2/definition", IDENTITY))
     body = with_value_blocked((rules["draft"] or rules["applied"] or {"body": {}})["body"], key)
     if body is None:
         raise click.BadParameter(f"{key!r} is not TYPE:VALUE of a known identity type", param_hint="KEY")
-    headers = {"If-Match": f'"{rules["version"]}"'}
-    print_versions(session, await session.api.send("PUT", path_of(IDENTITY, "/draft"), body, headers=headers))
+    await _save_draft(session, IDENTITY, body, rules["version"])
+
+
+async def _save_draft(session: Session, definition_id: str, body: Mapping[str, Any], version: int) -> None:
+    """Save a draft, if `version` is still the newest one."""
+    path = api_path("/v2/definition", definition_id, "draft")
+    print_versions(session, await session.api.send("PUT", path, body, headers={"If-Match": f'"{version}"'}))
 
 
 async def _newest(session: Session, definition_id: str) -> int:
     try:
-        version: int = (await session.api.get(path_of(definition_id)))["version"]
+        version: int = (await session.api.get(api_path("/v2/definition", definition_id)))["version"]
     except CommandError as error:
         if error.exit_code != NOT_FOUND:
             raise
@@ -153,11 +156,6 @@ def read_definition(file: str) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise click.BadParameter(f"{file}: expected an object", param_hint="FILE")
     return body
-
-
-def path_of(definition_id: str, rest: str = "") -> str:
-    """Return the API path of a definition."""
-    return f"/v2/definition/{quote(definition_id, safe='')}{rest}"
 
 
 def _print_summary(summary: Mapping[str, Any]) -> None:
@@ -218,7 +216,7 @@ async def mapping_preview(session: Session, stream: str, file: str | None) -> No
     Exit code 5 when it is not a valid mapping.
     """
     body = read_definition(file) if file else None
-    preview = await session.api.send("POST", path_of(mapping_of(stream), "/preview"), body)
+    preview = await session.api.send("POST", api_path("/v2/definition", mapping_of(stream), "preview"), body)
     if session.print_unless_table(preview):
         return
     show(preview["messages"], "table", MESSAGES)

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
-from urllib.parse import quote
 
 import click
 
+from app.cli.client import api_path
 from app.cli.lazy import FullHelpGroup
 from app.cli.output import Column, local_time, print_facts, show
 from app.cli.session import Session, api_command, watchable
@@ -78,7 +78,7 @@ async def lane_list(session: Session) -> None:
 @api_command
 async def lane_show(session: Session, lane: str) -> None:
     """Show the lag of a LANE by partition."""
-    detail = await session.api.get(_path(lane))
+    detail = await session.api.get(api_path("/v2/lane", lane))
     if session.print_unless_table(detail):
         return
     _print_facts(detail)
@@ -95,7 +95,7 @@ async def lane_pause(session: Session, lane: str) -> None:
 
     Exit code 4 for the real-time lane, which cannot be paused.
     """
-    _print(session, await session.api.send("POST", _path(lane, "/pause")))
+    _print(session, await session.api.send("POST", api_path("/v2/lane", lane, "pause")))
 
 
 @lane.command("resume")
@@ -103,7 +103,7 @@ async def lane_pause(session: Session, lane: str) -> None:
 @api_command
 async def lane_resume(session: Session, lane: str) -> None:
     """Resume a paused LANE where it stopped."""
-    _print(session, await session.api.send("POST", _path(lane, "/resume")))
+    _print(session, await session.api.send("POST", api_path("/v2/lane", lane, "resume")))
 
 
 def _print(session: Session, lane: Mapping[str, Any]) -> None:
@@ -135,7 +135,3 @@ def _rows(lane: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 def _state(lane: Mapping[str, Any]) -> str:
     return "Paused" if lane["paused"] else "Running"
-
-
-def _path(lane: str, rest: str = "") -> str:
-    return f"/v2/lane/{quote(lane, safe='')}{rest}"

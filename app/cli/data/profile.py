@@ -5,10 +5,10 @@ import sys
 from collections.abc import Mapping
 from contextlib import aclosing
 from typing import Any, Final
-from urllib.parse import quote
 
 import click
 
+from app.cli.client import api_path
 from app.cli.exits import NOT_FOUND, CommandError
 from app.cli.lazy import FullHelpGroup
 from app.cli.output import Column, local_time, print_facts, print_table, serialized, show
@@ -62,7 +62,7 @@ async def profile_get(session: Session, key: str, as_of: str | None) -> None:
 
     Exit code 3 when there is no profile, or was none at that time.
     """
-    profile = await session.api.get(_path(key), as_of=as_of)
+    profile = await session.api.get(api_path("/v2/profile", key), as_of=as_of)
     if not session.print_unless_table(profile):
         _print_profile(profile)
 
@@ -99,7 +99,7 @@ async def profile_explain(session: Session, key: str, limit: int) -> None:
 async def _explanation(session: Session, key: str, limit: int) -> tuple[Mapping[str, Any], bool]:
     """Return a profile with up to `limit` of its messages, and whether there are more."""
     messages: list[Any] = []
-    async with aclosing(session.api.pages(_path(key, "/explain"), min(limit, PAGE_SIZE))) as pages:
+    async with aclosing(session.api.pages(api_path("/v2/profile", key, "explain"), min(limit, PAGE_SIZE))) as pages:
         async for page, has_next in pages:
             messages += page["messages"]
             if len(messages) >= limit or not has_next:
@@ -127,7 +127,7 @@ async def profile_forget(session: Session, key: str, *, yes: bool) -> None:
     if not yes:
         names = ", ".join(identities) or key
         click.confirm(f"Delete the profile of {escaped(names)}? This is permanent.", abort=True, err=True)
-    accepted = await session.api.send("DELETE", _path(key))
+    accepted = await session.api.send("DELETE", api_path("/v2/profile", key))
     deletion = await _ended(session, accepted["id"]) if "status" not in accepted else accepted
     if not session.print_unless_table(deletion):
         count = counted(deletion["identities"], "identity", "identities")
@@ -164,7 +164,7 @@ async def profile_forgettings(session: Session, forgetting: str | None) -> None:
     if forgetting is None:
         show(await session.api.get("/v2/forgetting"), session.output, FORGETTINGS)
         return
-    shown = await session.api.get(f"/v2/forgetting/{quote(forgetting, safe='')}")
+    shown = await session.api.get(api_path("/v2/forgetting", forgetting))
     if session.print_unless_table(shown):
         return
     print_facts(
@@ -193,7 +193,7 @@ def _progress(forgetting: Mapping[str, Any]) -> str:
 
 async def _identities(session: Session, key: str) -> list[str]:
     try:
-        identities: list[str] = (await session.api.get(_path(key)))["identities"]
+        identities: list[str] = (await session.api.get(api_path("/v2/profile", key)))["identities"]
     except CommandError as error:
         if error.exit_code != NOT_FOUND:
             raise
@@ -214,7 +214,3 @@ def _print_profile(profile: Mapping[str, Any]) -> None:
 def _text(value: object) -> str:
     """Format a value as JSON; strings without quotes."""
     return value if isinstance(value, str) else serialized(value, "line")
-
-
-def _path(key: str, rest: str = "") -> str:
-    return f"/v2/profile/{quote(key, safe='')}{rest}"

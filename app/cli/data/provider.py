@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
-from urllib.parse import quote
 
 import click
 
+from app.cli.client import api_path
 from app.cli.job.arguments import job_by_reference
 from app.cli.lazy import FullHelpGroup
 from app.cli.names import complete_jobs, complete_providers, complete_streams
@@ -53,7 +53,7 @@ async def provider_list(session: Session) -> None:
 @api_command
 async def provider_show(session: Session, name: str) -> None:
     """Show a provider: its job types and the configuration fields of each."""
-    provider = await session.api.get(f"/v2/provider/{quote(name, safe='')}")
+    provider = await session.api.get(api_path("/v2/provider", name))
     if session.print_unless_table(provider):
         return
     print_facts({name: provider[name] for name in ("name", "title", "description", "documentation")})

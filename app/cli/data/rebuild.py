@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
-from urllib.parse import quote
 
 import click
 
+from app.cli.client import api_path
 from app.cli.data.rebuild_report import print_rebuild, status_of, wait_for_rebuild
 from app.cli.exits import CONFLICT, ERROR, NOT_FOUND, CommandError
 from app.cli.job.arguments import JOB, job_by_reference
@@ -174,8 +174,8 @@ async def job_undo(session: Session, job: str, *, wait: bool) -> int:
     Live profiles are unchanged until `entrepot rebuild promote`. Exit code 4 when it sent no messages, or another
     rebuild is in progress.
     """
-    job_id = quote(await _job(session, job), safe="")
-    response = await session.api.request("POST", f"/v2/job/{job_id}/undo")
+    path = api_path("/v2/job", await _job(session, job), "undo")
+    response = await session.api.request("POST", path)
     if warning := response.get("message", "").partition("; ")[2]:
         click.echo(escaped(warning), err=True)
     return await _finish(session, response["data"], wait=wait)

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 from typing import Any, Final
-from urllib.parse import quote
 
 import click
 
+from app.cli.client import api_path
 from app.cli.job.logs import stream_dead_letters
 from app.cli.lazy import FullHelpGroup
 from app.cli.names import complete_streams
@@ -80,7 +80,7 @@ async def stream_list(session: Session) -> None:
 @api_command
 async def stream_show(session: Session, stream: str) -> None:
     """Show the messages received on a STREAM, and field statistics from a sample of them."""
-    detail = await session.api.get(_path(stream))
+    detail = await session.api.get(api_path("/v2/stream", stream))
     if session.print_unless_table(detail):
         return
     print_facts(
@@ -111,7 +111,7 @@ async def stream_suggest(session: Session, *, stream: str, identity: bool) -> No
 
     Review it, then pass it to `entrepot mapping draft`, and its identity types to `entrepot identity draft`.
     """
-    suggestion = await session.api.get(_path(stream, "/suggestion"))
+    suggestion = await session.api.get(api_path("/v2/stream", stream, "suggestion"))
     if session.output == "json":
         click.echo(serialized(suggestion["identity" if identity else "mapping"], "json"))
         return
@@ -120,7 +120,3 @@ async def stream_suggest(session: Session, *, stream: str, identity: bool) -> No
         for reason in suggestion["reasons"]:
             click.echo(f"# {escaped(reason['pointer'])}: {escaped(reason['text'])}")
     click.echo(serialized(suggestion["identity" if identity else "mapping"], "yaml"))
-
-
-def _path(stream: str, rest: str = "") -> str:
-    return f"/v2/stream/{quote(stream, safe='')}{rest}"

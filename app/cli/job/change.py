@@ -1,12 +1,11 @@
 """`entrepot job create`, `edit`, `revert` and the actions: the commands that change a job."""
 
 from typing import Any, Final
-from urllib.parse import quote
 from uuid import uuid4
 
 import click
 
-from app.cli.client import problem_text
+from app.cli.client import api_path, problem_text
 from app.cli.exits import REFUSED, CommandError
 from app.cli.job.arguments import JOB, configuration, job_by_reference, json_argument
 from app.cli.job.policies import with_policy_options
@@ -93,7 +92,7 @@ async def job_create(
 async def _validate(session: Session, body: dict[str, Any]) -> None:
     """Validate the configuration with the provider, to report errors now and not in the job's log."""
     draft = {name: body[name] for name in ("configuration", "cadence") if name in body}
-    path = f"/v2/provider/{quote(body['provider'], safe='')}/{quote(body['job_type'], safe='')}/validate"
+    path = api_path("/v2/provider", body["provider"], body["job_type"], "validate")
     verdict = await session.api.send("PUT", path, draft)
     if not verdict["valid"]:
         raise CommandError(problem_text(422, {"detail": "invalid configuration:", **verdict}), REFUSED)
