@@ -45,10 +45,10 @@ class Settings(BaseSettings):
         default="", description="external Kafka cluster, host:port[,host:port]; empty: start the embedded broker"
     )
     kafka_security_protocol: SecurityProtocol = Field(
-        default="PLAINTEXT", description="of the external cluster: SASL_SSL, SSL, SASL_PLAINTEXT or PLAINTEXT"
+        default="PLAINTEXT", description="protocol of the external cluster: SASL_SSL, SSL, SASL_PLAINTEXT or PLAINTEXT"
     )
     kafka_sasl_mechanism: SaslMechanism = Field(
-        default="PLAIN", description="of the external cluster: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512"
+        default="PLAIN", description="SASL mechanism of the external cluster: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512"
     )
     kafka_user: str = Field(default="", description="user at the external cluster, for SASL")
     kafka_password: SecretStr | None = Field(
@@ -101,13 +101,16 @@ class Settings(BaseSettings):
         "retried later, from its cursor",
     )
     source_bytes_per_second: int = Field(
-        default=1024, ge=1, le=1024**3, description="minimum rate of a source, averaged over that timeout"
+        default=1024,
+        ge=1,
+        le=1024**3,
+        description="minimum rate of a source, averaged over ENTREPOT_SOURCE_TIMEOUT_SECONDS",
     )
     max_concurrent_uploads: int = Field(
         default=4,
         ge=1,
         le=100,
-        description="how many bulk uploads an API accepts concurrently; each uses about 100 MB of memory",
+        description="maximum number of concurrent bulk uploads in an API process; each uses about 100 MB of memory",
     )
     batch_bytes: int = Field(
         default=4 * 1024 * 1024,
@@ -138,7 +141,9 @@ class Settings(BaseSettings):
     )
     worker_id: str = Field(default="0", description="unique id of a worker within its role, stable across restarts")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="minimum log level")
-    log_format: Literal["console", "json"] = Field(default="console", description="human-readable or JSON")
+    log_format: Literal["console", "json"] = Field(
+        default="console", description="console: human-readable; json: one object a line"
+    )
 
     @field_validator("file_roots", mode="before")
     @classmethod

@@ -116,7 +116,7 @@ async def profile_forget(session: Session, key: str, *, yes: bool) -> None:
     """Delete the profile of KEY with all its identities, permanently, and exclude it from future rebuilds.
 
     Messages about its past that arrive later are not mapped either. Raw messages are retained, but never mapped
-    again. The command waits until the deletion has ended; it continues without the command, too: see
+    again. The command waits until the deletion has ended; interrupting it does not cancel the deletion: see
     `entrepot profile forgettings`.
     """
     if not yes and not sys.stdin.isatty():

@@ -171,8 +171,8 @@ async def rebuild_start(
 async def job_undo(session: Session, job: str, *, wait: bool) -> int:
     """Rebuild profiles without the messages that a JOB or an upload has sent so far; all else is unchanged.
 
-    Live profiles are unchanged until `entrepot rebuild promote`. Exit code 4 when it sent no messages, or another
-    rebuild is in progress.
+    Live profiles are unchanged until `entrepot rebuild promote`. Exit code 4 when the job has sent no messages,
+    or another rebuild is in progress.
     """
     path = api_path("/v2/job", await _job(session, job), "undo")
     response = await session.api.request("POST", path)

@@ -17,7 +17,7 @@ _RETRY: Final = {
     "retry_base": ("base_seconds", "Delay after the first error; it doubles with each further one."),
     "retry_cap": ("cap_seconds", "Longest delay."),
     "retry_floor": ("floor_seconds", "Shortest delay."),
-    "give_up_after": ("give_up_seconds", "Time of errors after which the job fails."),
+    "give_up_after": ("give_up_seconds", "Fail the job after errors have lasted this long."),
 }
 
 

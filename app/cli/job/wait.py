@@ -121,7 +121,7 @@ def _wait_of(arguments: dict[str, Any]) -> Wait:
 @MAX_REJECTED
 @api_command
 async def job_wait(session: Session, job: str, **options: Any) -> int:
-    """Wait until a JOB has ended, or until its next scheduled run. It shows the errors that come meanwhile."""
+    """Wait until a JOB has ended, or until its next scheduled run. Errors are shown as they occur."""
     return await wait_for_job(session, await job_by_reference(session.api, job), _wait_of(options))
 
 

@@ -91,7 +91,7 @@ def _proven(rows: Sequence[Mapping[str, Any]]) -> str:
 
 @click.group(cls=FullHelpGroup)
 def views() -> None:
-    """Manage the read models: what lists, logs and counts are answered from."""
+    """Manage the read models, which serve lists, logs and counts."""
 
 
 @views.command("rebuild")
