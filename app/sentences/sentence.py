@@ -28,7 +28,7 @@ def sentence(code: str, params: Params, provider: str = "") -> str:
 
 
 def sentence_of(error: CodedError, provider: str = "") -> str:
-    """Return the sentence of an error, with the words of a library or a provider, for our own log."""
+    """Return the sentence of an error for the log, with the message of a library or a provider if there is one."""
     text = sentence(error.code, error.params, provider)
     return f"{text} ({error.detail})" if error.detail else text
 

@@ -78,7 +78,7 @@ class Outbox:
             self.links.add((max(one, other), min(one, other), sender))
 
     def shortcut(self, sender: Sender, smaller: str) -> None:
-        """Tell the original sender of a state to point to a smaller key."""
+        """Send the original sender of a state a smaller key to point to."""
         self.shortcuts[sender] = min(smaller, self.shortcuts.get(sender, smaller))
 
 

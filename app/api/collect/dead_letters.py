@@ -51,7 +51,7 @@ class DeadLetterView(View):
     code: str
     params: dict[str, Any]
     reason: str
-    detail: Annotated[str, Field(description="the provider's or a library's own words")]
+    detail: Annotated[str, Field(description="the message of a provider or a library, verbatim")]
     source: Annotated[str, Field(description="file, or topic and partition")]
     position: Annotated[str, Field(description="of the record in the source")]
     stream: str

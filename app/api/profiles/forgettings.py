@@ -22,7 +22,7 @@ from projections.definitions.rules import key_hash, key_hashes
 from projections.profiles.profile_view import shown_key
 from schemas.definitions import FORGETTING, ForgetPerson
 
-KEYS: Final = UUID("5e0c4b56-35f5-4a94-9b0e-1d27c6a8f3de")  # of ids that follow from an Idempotency-Key
+FORGETTING_ID_NAMESPACE: Final = UUID("5e0c4b56-35f5-4a94-9b0e-1d27c6a8f3de")  # of ids from idempotency keys
 
 
 class ForgettingItem(View):
@@ -130,7 +130,7 @@ def _command(call: RequestContext[Any, Any], identity: str) -> ForgetPerson:
     name = key_hash(identity)
     key = idempotency_key(call.request.headers)
     if key is not None:
-        forgetting_id = uuid5(KEYS, f"{call.caller.token_id}\n{key}")
+        forgetting_id = uuid5(FORGETTING_ID_NAMESPACE, f"{call.caller.token_id}\n{key}")
         fields |= {"definition_id": f"{FORGETTING}{forgetting_id}", "command_id": str(uuid5(forgetting_id, name))}
     return ForgetPerson(**fields, key_hashes=tuple(sorted(key_hashes(identity))), at=fields["issued_at"])
 

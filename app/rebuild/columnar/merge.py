@@ -135,6 +135,6 @@ def _tally(register: str, values: Values, rows: Ordered, stamps: Stamps, targets
 def _sums(values: Values, rows: Numbers, starts: Numbers) -> Sequence[int]:
     numbers: list[int] = [value or 0 for value in values.values]
     largest = max(map(abs, numbers))
-    exact = np.int64 if largest * rows.size < SAFE_SUM else object
-    sums: list[int] = np.add.reduceat(np.array(numbers, exact)[values.codes[rows]], starts).tolist()
+    dtype = np.int64 if largest * rows.size < SAFE_SUM else object
+    sums: list[int] = np.add.reduceat(np.array(numbers, dtype)[values.codes[rows]], starts).tolist()
     return sums

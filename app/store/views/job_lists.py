@@ -52,9 +52,9 @@ class Keyset:
         if cursor is not None:
             types = tuple(int if isinstance(column.type, BigInteger) else str for column in self.columns)
             key = decode_cursor(cursor, self.mark, types)
-            here = tuple_(*self.columns)
-            there = tuple_(*(literal(value, column.type) for value, column in zip(key, self.columns, strict=True)))
-            query = query.where(here < there if self.descending else here > there)
+            columns = tuple_(*self.columns)
+            values = tuple_(*(literal(value, column.type) for value, column in zip(key, self.columns, strict=True)))
+            query = query.where(columns < values if self.descending else columns > values)
         ordered = (column.desc() if self.descending else column for column in self.columns)
         return query.order_by(*ordered).limit(limit + 1)
 
