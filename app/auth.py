@@ -6,6 +6,7 @@ folds. Secrets are random, so a fast hash is enough; only the admin token of the
 
 import hashlib
 import hmac
+import re
 import secrets
 from collections import defaultdict
 from collections.abc import Iterator
@@ -26,6 +27,8 @@ CODE_LIFE: Final = timedelta(minutes=15)
 SESSION_LIFE: Final = timedelta(hours=12)
 MAX_CODES: Final = 5  # unused sign-in codes of a token; a new one replaces the oldest
 MAX_SESSIONS: Final = 100  # of a token; a new one replaces the oldest
+
+_SECRET: Final = re.compile(rf"{PREFIX}[A-Za-z0-9_-]{{43}}")
 
 R = TypeVar("R", SignInCode, BrowserSession)
 
@@ -147,6 +150,11 @@ def digest_key_of(secret: str) -> bytes:
 def new_secret() -> str:
     """Return a random secret of 256 bits."""
     return PREFIX + secrets.token_urlsafe(32)
+
+
+def is_secret(text: str) -> bool:
+    """Return whether a text has the form of a secret that `new_secret` returns."""
+    return bool(_SECRET.fullmatch(text))
 
 
 def hash_of(secret: str) -> str:

@@ -1,7 +1,6 @@
 """Finds the URL of the API and a token in the data directory when the command line names none."""
 
 import os
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,7 +55,13 @@ def _address(data_dir: Path) -> str | None:
 
 def _token(data_dir: Path) -> str | None:
     """Return the admin token that the API created in the data directory, else the one of the settings."""
-    with suppress(OSError):
-        if token := (data_dir / ADMIN_FILE).read_text().strip():
-            return token
-    return os.environ.get("ENTREPOT_ADMIN_TOKEN") or None
+    path, setting = data_dir / ADMIN_FILE, os.environ.get("ENTREPOT_ADMIN_TOKEN") or None
+    try:
+        return path.read_text().strip() or setting
+    except FileNotFoundError:
+        return setting
+    except (OSError, UnicodeDecodeError) as error:
+        if setting is not None:
+            return setting
+        advice = "restart the API, which replaces a damaged token, or set ENTREPOT_TOKEN"
+        raise CommandError(f"the token in {path} can't be read: {error}; {advice}") from None

@@ -3,7 +3,7 @@
 It is a definition like every other token, so all servers accept it, but only the file has its secret. A server creates
 a token unless the file has a valid one or the settings have an admin token. The new secret is in a second file until
 its token is valid, so a restart meanwhile creates no other. An invalid secret of the first file is never submitted
-again: its token may have been revoked.
+again: its token may have been revoked. Neither is a damaged one of the second file: an empty one would admit everybody.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from uuid import uuid4
 
 from app.api.http.problems import ApiProblem
 from app.api.services.command_gateway import CommandGateway, Refused
-from app.auth import ADMIN, hash_of, new_secret
+from app.auth import ADMIN, hash_of, is_secret, new_secret
 from app.data_dir import ADMIN_FILE, PENDING_ADMIN_FILE, write_private
 from app.definitions.catalog import DefinitionCatalog
 from app.process import Clock
@@ -45,8 +45,12 @@ class AdminToken:
         """Make the token valid in the background: Kafka and control may start later."""
         if self.is_settled:
             return
-        # Before the catalog is read: a token of another server on this directory is in the file, or in the catalog.
-        secret_hash = hash_of(pending_admin_secret(self._data_dir))
+        try:
+            # Before the catalog is read: a token of another server on this directory is in the file, or in the catalog.
+            secret_hash = hash_of(pending_admin_secret(self._data_dir))
+        except OSError as error:
+            _log.error("the admin token can't be read: %s", error)
+            return
         self._task = asyncio.create_task(self._settle(secret_hash), name="admin token")
 
     async def stop(self) -> None:
@@ -61,9 +65,8 @@ class AdminToken:
             elif await self._create(secret_hash):
                 activate_admin_secret(self._data_dir)
             self.is_settled = True
-        except Exception:
-            _log.exception("no admin token could be created in %s", self._data_dir)
-            raise
+        except OSError as error:
+            _log.error("the admin token can't be read: %s", error)
 
     def _is_valid(self, secret: str) -> bool:
         token = self._catalog.tokens.by_hash.get(hash_of(secret))
@@ -98,13 +101,16 @@ def pending_admin_secret(data_dir: Path) -> str:
         with suppress(FileExistsError):
             write_private(path, f"{new_secret()}\n".encode(), replace=False)
         with suppress(FileNotFoundError):  # another server has activated it meanwhile
-            return path.read_text().strip()
+            secret = path.read_text(errors="replace").strip()
+            if is_secret(secret):
+                return secret
+            path.unlink()
 
 
 def admin_secret(data_dir: Path) -> str:
     """Return the secret of the admin token of the data directory; empty if there is none."""
     with suppress(FileNotFoundError):
-        return (data_dir / ADMIN_FILE).read_text().strip()
+        return (data_dir / ADMIN_FILE).read_text(errors="replace").strip()
     return ""
 
 

@@ -319,6 +319,26 @@ async def test_an_invalid_admin_token_is_replaced_at_the_next_start(
         assert (await ask(again, old)).status == (401 if content == "the revoked token" else 200)
 
 
+@pytest.mark.parametrize("name", ["admin-token", "admin-token.new"])
+async def test_a_token_file_that_can_not_be_read_is_logged_with_the_cause(
+    client: Client,
+    cluster: MemoryCluster,
+    tmp_path: Path,
+    clock: WallClock,
+    caplog: pytest.LogCaptureFixture,
+    name: str,
+) -> None:
+    await client.get("/v2/token")
+    path = tmp_path / "first" / name
+    path.mkdir(parents=True)
+    async with without_settings_token(cluster, tmp_path / "first", clock) as first:
+        if task := first.services.access.admin_token._task:
+            await asyncio.wait({task}, timeout=10)
+        (line,) = [line for line in caplog.messages if line.startswith("the admin token can't be read: ")]
+        assert f"Is a directory: '{path}'" in line
+        assert not first.services.access.admin_token.is_settled
+
+
 async def test_restarts_before_control_has_decided_create_one_admin_token(
     client: Client, cluster: MemoryCluster, tmp_path: Path, clock: WallClock, control: Control
 ) -> None:

@@ -260,6 +260,17 @@ def test_without_a_token_in_the_data_directory_that_of_the_settings_is_sent(
     assert find(None, None, tmp_path).token == "ent_secret"
 
 
+def test_a_damaged_token_file_is_named_with_the_cause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_address(tmp_path)
+    path = tmp_path / "admin-token"
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(CommandError, match=f"the token in {path} can't be read: .* can't decode byte 0xff"):
+        find(None, None, tmp_path)
+    assert find(None, "mine", tmp_path).token == "mine"
+    monkeypatch.setenv("ENTREPOT_ADMIN_TOKEN", "of the settings")
+    assert find(None, None, tmp_path).token == "of the settings"
+
+
 @pytest.mark.parametrize("setting", ["", "of the settings"])
 def test_an_admin_token_is_sent_to_no_other_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str) -> None:
     write_address(tmp_path)
