@@ -4,17 +4,20 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
 from aiohttp import web
 
+from app.api import server
 from app.api.http import connection as port
 from app.api.http import request_body
+from app.api.http.auth import COOKIE
 from app.api.routing.openapi import DESCRIPTIONS
 from app.settings import Settings
 from tests.integration.api.rig import Client, serving
-from tests.unit.api.conftest import Api
+from tests.unit.api.conftest import TOKEN, Api
 
 pytestmark = pytest.mark.filterwarnings("ignore::aiohttp.web_exceptions.NotAppKeyWarning")
 
@@ -107,6 +110,28 @@ async def test_connections_beyond_the_bound_are_refused_with_one_warning(caplog:
             assert refusal.startswith(b"HTTP/1.1 503 ")
             assert orjson.loads(refusal.partition(b"\r\n\r\n")[2])["code"] == "too_many_connections"
     assert caplog.messages == ["refusing connections: 1 are open"]
+
+
+@pytest.mark.parametrize(("name", "value"), [("MAX_CONNECTIONS", 1), ("raise_file_limit", lambda: 3)])
+async def test_a_server_has_a_bound_of_connections_and_half_of_its_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: Any
+) -> None:
+    monkeypatch.setattr(server, name, value)
+    async with serving(Settings(data_dir=tmp_path, bootstrap_servers="127.0.0.1:1")) as client:
+        _, first = await asyncio.open_connection("127.0.0.1", int(client.url.rpartition(":")[2]))
+        try:
+            request = b"GET /livez HTTP/1.1\r\n" + HOST + b"\r\n"
+            assert (await raw(client, request, whole=False)).startswith(b"HTTP/1.1 503 ")
+        finally:
+            first.close()
+
+
+async def test_a_form_token_that_is_not_utf_8_is_stale(api: Api) -> None:
+    session = await api.services.access.sign_in(TOKEN)
+    assert session
+    headers = (f"Cookie: {COOKIE}={session}".encode(), b"X-Form-Token: \xff", b"Sec-Fetch-Site: same-origin")
+    answer = await raw(api.client, post("/v2/token", *headers, body=b"{}"))
+    assert (int(answer.split()[1]), orjson.loads(answer.partition(b"\r\n\r\n")[2])["code"]) == (403, "stale_form")
 
 
 async def test_every_status_in_the_document_has_a_description(client: Client) -> None:

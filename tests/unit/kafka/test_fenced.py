@@ -9,7 +9,7 @@ from aiokafka.errors import ProducerFenced
 from aiokafka.producer.message_accumulator import MessageBatch
 from aiokafka.producer.transaction_manager import TransactionManager, TransactionState
 
-from app.kafka.patches.fenced import apply
+from app.kafka.patches import apply_all
 
 
 async def lost_errors() -> list[dict[str, Any]]:
@@ -32,6 +32,6 @@ async def lost_errors() -> list[dict[str, Any]]:
 
 
 def test_the_errors_of_a_fenced_producer_are_retrieved() -> None:
-    apply()
-    apply()
+    apply_all()  # as roles do
+    apply_all()
     assert asyncio.run(lost_errors()) == []

@@ -102,6 +102,18 @@ async def test_a_fenced_writer_accepts_nothing(cluster: MemoryCluster) -> None:
     assert offsets(cluster) == [0]
 
 
+async def test_a_failure_that_no_submitter_awaits_is_not_logged_as_lost(cluster: MemoryCluster) -> None:
+    lost = list[dict[str, Any]]()
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: lost.append(context))
+    async with GroupCommit(cluster, "writer") as before, GroupCommit(cluster, "writer"):
+        abandoned = before.submit([record()])
+        await asyncio.wait([abandoned])
+        del abandoned
+    del before
+    gc.collect()
+    assert lost == []
+
+
 async def test_acks_that_failed_before_a_refused_record_are_not_logged_as_lost(cluster: MemoryCluster) -> None:
     lost = list[dict[str, Any]]()
     asyncio.get_running_loop().set_exception_handler(lambda _loop, context: lost.append(context))

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from app.runner import run as module
+from app.runner.slots import Turn
+from app.runner.source_reader import SLOW_SECONDS
 from connectors.contract import Limits
 from projections.jobs.state import Paused, Sleeping, is_polled
 from schemas.commands import ConfigureJob, PauseJob, RunJob
@@ -101,6 +103,28 @@ async def test_a_poll_ends_with_the_wait_of_its_job(monkeypatch: pytest.MonkeyPa
         await runner.until(lambda: isinstance(runner.state("job").phase, Paused))
         await runner.until(lambda: not runner.partition._polls)
         assert runner.of("job", JobStarted) == []
+
+
+async def test_a_poll_lends_its_slot_while_it_waits_for_its_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits = asyncio.Event()
+
+    async def read(_config: Any, cursor: Any, _limits: Any) -> AsyncIterator[Any]:
+        if cursor:
+            waits.set()
+            await asyncio.sleep(3600)
+        yield batch(cursor={"row": 2})
+
+    monkeypatch.setattr(module, "connector", twin(read))
+    runner = RunnerTwin(Limits(), 1, job={"cadence": EVERY_SECOND, "pass_started_at": START})
+    async with runner.running():
+        await runner.until(waits.is_set, seconds=1.0)
+        other = Turn(runner.context.slots["import"], evict=lambda: None)
+        asking = asyncio.create_task(other.acquire())
+        await runner.step()
+        assert not asking.done()
+        await runner.step(SLOW_SECONDS)
+        assert asking.done()
+        other.end()
 
 
 async def test_a_run_on_request_does_not_wait_for_a_poll(rows: Path) -> None:

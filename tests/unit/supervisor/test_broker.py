@@ -5,6 +5,7 @@ import gc
 import hashlib
 import http.server
 import os
+import re
 import signal
 import socket
 import stat
@@ -18,7 +19,8 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from app.kafka.clients import Security
-from app.supervisor.broker.config import choose_ports
+from app.kafka.cluster import USER
+from app.supervisor.broker.config import choose_ports, properties
 from app.supervisor.broker.directory import Directory, DirectoryLock, is_locked
 from app.supervisor.broker.errors import (
     BrokerError,
@@ -180,6 +182,19 @@ def test_the_pins_include_the_coordinates_with_checksums() -> None:
         group, artifact, version = coordinate.split(":")
         assert f"{group.replace('.', '/')}/{artifact}/{version}" in paths
     assert all(len(bytes.fromhex(pin.sha256)) == 32 for pin in pins)
+
+
+def test_every_listener_is_local_and_asks_for_the_password() -> None:
+    settings = dict(line.split("=", 1) for line in properties(1, 2).splitlines())
+    listeners = dict(listener.split("://") for listener in settings["listeners"].split(","))
+    protocols = dict(pair.split(":") for pair in settings["listener.security.protocol.map"].split(","))
+    assert listeners == {"BROKER": "127.0.0.1:1", "CONTROLLER": "127.0.0.1:2"}
+    assert {protocols[name] for name in listeners} == {"SASL_PLAINTEXT"}
+    assert settings["sasl.enabled.mechanisms"] == "PLAIN"
+    for name in listeners:
+        accepted = settings[f"listener.name.{name.lower()}.plain.sasl.jaas.config"]
+        assert re.findall(r" user_(\S+?)=", accepted) == [USER]
+        assert re.findall(r'"(.*?)"', accepted)[1:] == ["${directory:.:password}"] * 2
 
 
 def test_a_port_in_use_is_refused_or_replaced() -> None:
