@@ -27,6 +27,7 @@ from connectors.text.config import TextConfig
 from connectors.text.cursor import cursor_problems, parse_cursor
 from connectors.text.formats.append_fields import append_fields
 from connectors.text.importer import Source, read_text, sample_problems
+from schemas.names import is_safe_line
 
 MAX_APPENDED_BYTES: Final = 1024
 MAX_EXPANDED_BYTES: Final = 32 * 1024 * 1024  # of one batch after appending fields
@@ -52,6 +53,13 @@ class Config(TextConfig):
         description="constant fields, added to every record that doesn't have them",
         examples=[{"source": "crm"}],
     )
+
+    @field_validator("filename")
+    @classmethod
+    def _check_name(cls, value: str) -> str:
+        if not is_safe_line(value):  # it names the job
+            raise field_error("bad_filename", {})
+        return value
 
     @field_validator("append")
     @classmethod
@@ -135,6 +143,7 @@ def redact(configuration: Mapping[str, Any]) -> Mapping[str, Any]:
 PROVIDER: Final = "collect"
 KEY_REUSED: Final = "idempotency_key_reused"
 SENTENCES: Final = {  # where the settings of files have other names in a request
+    "bad_filename": "invalid file name; control and bidirectional characters are not supported",
     KEY_REUSED: "this Idempotency-Key was used for a different body; send the same file, or use a new key",
     "truncated": "the body ends in the middle of its text or of its compression; send all of it",
     "wrong_compression": "the body should be {expected}, but its first bytes show {found}; correct Content-Encoding, "

@@ -55,7 +55,7 @@ def checks_host(settings: Settings) -> bool:
 def _host_name(host: str) -> str:
     """Return the name in a `Host` header, without the port; "" if it is invalid."""
     try:
-        return urlsplit(f"//{host}").hostname or ""
+        return "" if "@" in host else urlsplit(f"//{host}").hostname or ""
     except ValueError:
         return ""
 
@@ -75,7 +75,10 @@ def authenticated(request: web.Request, authenticate: Callable[[str], Caller | N
         ApiProblem: 401, 403 when another site may have sent the request, or what `authenticate` raises.
 
     """
-    scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
+    credentials = request.headers.getall("Authorization", [""])
+    if len(credentials) > 1:  # a proxy may have checked another one than the first
+        raise _unauthenticated("several Authorization headers: send one")
+    scheme, _, secret = credentials[0].partition(" ")
     if scheme:
         caller = authenticate(secret.strip()) if scheme.lower() == "bearer" else None
         if caller is None or caller.kind != "token":

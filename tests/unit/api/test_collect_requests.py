@@ -154,6 +154,13 @@ def test_invalid_options_are_named(query: dict[str, str], pointer: str) -> None:
     assert refused.value.errors[0].pointer == pointer
 
 
+@pytest.mark.parametrize("name", ["a\u202evsc.exe", "\ufeffa.csv"])
+def test_a_file_name_with_unsafe_characters_is_refused(name: str) -> None:
+    with pytest.raises(ApiProblem) as refused:
+        config(filename=name)
+    assert [(error.pointer, error.code) for error in refused.value.errors] == [("?filename", "bad_filename")]
+
+
 @pytest.mark.parametrize(
     "headers", [described("image/png"), described("application/octet-stream"), described("text/html")]
 )

@@ -17,7 +17,8 @@ from app.api.http.auth import COOKIE
 from app.api.routing.openapi import DESCRIPTIONS
 from app.settings import Settings
 from tests.integration.api.rig import Client, serving
-from tests.unit.api.conftest import TOKEN, Api
+from tests.integration.support.service import TOKEN
+from tests.unit.api.conftest import Api
 
 pytestmark = pytest.mark.filterwarnings("ignore::aiohttp.web_exceptions.NotAppKeyWarning")
 
@@ -124,6 +125,13 @@ async def test_a_server_has_a_bound_of_connections_and_half_of_its_files(
             assert (await raw(client, request, whole=False)).startswith(b"HTTP/1.1 503 ")
         finally:
             first.close()
+
+
+async def test_several_credentials_are_refused_whichever_is_valid(api: Api) -> None:
+    valid, invalid = f"Authorization: Bearer {TOKEN}\r\n".encode(), b"Authorization: Bearer x\r\n"
+    for headers, status in ((valid, 200), (valid + invalid, 401), (invalid + valid, 401), (valid + valid, 401)):
+        answer = await raw(api.client, b"GET /v2/job HTTP/1.1\r\n" + HOST + headers + b"\r\n")
+        assert int(answer.split()[1]) == status
 
 
 async def test_a_form_token_that_is_not_utf_8_is_stale(api: Api) -> None:

@@ -249,7 +249,7 @@ async def test_another_site_cannot_use_the_session(client: Client, browser: Clie
 
 @pytest.mark.asyncio(loop_scope="session")
 async def test_a_foreign_host_name_is_rejected(unchanged: Api) -> None:
-    for host in ("evil.example", "evil.example:80", "[::2]", "[bad", ""):
+    for host in ("evil.example", "evil.example:80", "evil.example@localhost", "[::2]", "[bad", ""):
         answer = await unchanged.client.ask("GET", "/livez", Host=host)
         assert (answer.status, answer.body["code"]) == (421, "wrong_host")
     assert (await unchanged.client.ask("GET", "/livez", Host="localhost:1234")).status == 200
