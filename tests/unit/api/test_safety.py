@@ -188,7 +188,7 @@ async def test_a_browser_session_is_listed_and_ended(client: Client, browser: Cl
     assert (await client.ask("DELETE", f"/v2/session/{session['id']}")).status == 404
 
 
-@pytest.mark.parametrize("ended", ["revoked token", "ended session", "expired session"])
+@pytest.mark.parametrize("ended", ["revoked token", "revoked token of a session", "ended session", "expired session"])
 async def test_an_open_event_stream_ends_with_its_token(
     client: Client, browser: Client, clock: WallClock, ended: str
 ) -> None:
@@ -200,7 +200,7 @@ async def test_an_open_event_stream_ends_with_its_token(
     async with following(browser.session, browser.url) as stream:
         assert (await stream.next())[1] == "ready"
         match ended:
-            case "revoked token":
+            case "revoked token" | "revoked token of a session":
                 await client.ask("DELETE", f"/v2/token/{token['id']}")
             case "ended session":
                 (session,) = await client.get("/v2/session")
