@@ -173,6 +173,6 @@ async def test_a_client_that_sends_half_a_request_is_disconnected(
     )
 
 
-async def test_a_body_is_rejected_by_its_announced_length(client: Client) -> None:
-    headers = b"Authorization: " + client.session.headers["Authorization"].encode(), b"Content-Type: application/json"
-    assert (await raw(client, post("/v2/job", *headers, length=5_000_000), whole=False)).startswith(b"HTTP/1.1 413")
+async def test_a_body_is_rejected_by_its_announced_length(api: Api) -> None:
+    headers = f"Authorization: Bearer {TOKEN}".encode(), b"Content-Type: application/json"
+    assert (await raw(api.client, post("/v2/job", *headers, length=5_000_000), whole=False)).startswith(b"HTTP/1.1 413")
