@@ -126,8 +126,9 @@ class Grammar:
 
     def _value_end(self, text: bytes, end: int) -> int:
         """Return the end of a value: the CR of a line end follows the closing quote or ends the unquoted text."""
-        is_line_end = end == len(text) or text.startswith(b"\n", end)
-        return end - 1 if is_line_end and text[end - 1 : end] == b"\r" else end
+        if text[end - 1 : end] != b"\r":
+            return end
+        return end - 1 if end == len(text) or text.startswith(b"\n", end) else end
 
     def _is_bare(self, value: bytes) -> bool:
         """Whether a CR in an unquoted value is not escaped."""

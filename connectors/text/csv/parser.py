@@ -59,6 +59,7 @@ class Csv:
         self._dialect = replace(self._options.dialect, delimiter=delimiter, padded=layout.padded)
         self._grammar = Grammar(self._dialect)
         self._repeated = RepeatedHeader(layout.fields or ())
+        self._has_other_lines = bool(layout.delimiter or self._options.comment)  # `sep=` lines, comments
 
     def skipper(self, text: bytes) -> Skipper:
         """Return a skipper for the record at the front of `text`."""
@@ -186,8 +187,8 @@ class Csv:
 
     def _collect(self, collector: Collector, row: CsvRow, record: bytes, *, restarted: bool) -> None:
         columns, fields = len(self._fields), row.fields
-        is_suspect = len(fields) <= 1 or not fields[0].strip() or self._options.comment or self.layout.delimiter
-        if is_suspect and self._is_ignored(row, record):
+        may_be_ignored = len(fields) <= 1 or fields[0] < b"!" or self._has_other_lines  # blanks are below
+        if may_be_ignored and self._is_ignored(row, record):
             return
         if len(fields) == columns + 1 and not fields[-1].strip():
             fields = fields[:-1]
