@@ -13,6 +13,7 @@ import click
 from app.cli.client import RefusedError, Value, api_path
 from app.cli.data.file_options import file_options
 from app.cli.exits import REFUSED, TOO_MANY_REJECTED, UNAVAILABLE, CommandError
+from app.cli.job.arguments import NO_VALIDATE
 from app.cli.job.ingest import wait_ingested
 from app.cli.job.wait import MAX_REJECTED, TIMEOUT, RejectLimit, print_reject_summary
 from app.cli.names import complete_streams
@@ -84,6 +85,7 @@ class UploadFile:
 @file_options
 @click.option("--append", metavar="JSON", help="JSON object of default fields, added to messages that lack them.")
 @click.option("--idempotency-key", metavar="KEY", help="Reuse a key to resume an interrupted upload.")
+@NO_VALIDATE
 @click.option("--dry-run", is_flag=True, help="Validate and count records without storing them.")
 @click.option("-w", "--wait", is_flag=True, help="Wait until all messages are applied to profiles.")
 @TIMEOUT
@@ -97,6 +99,7 @@ async def collect(
     lane: str,
     on_error: str,
     append: str | None,
+    validate: str | None,
     idempotency_key: str | None,
     time_limit: int | None,
     max_rejected: RejectLimit,
@@ -113,7 +116,7 @@ async def collect(
     entrepot collect flights flights.csv.gz --timestamp-field time_hour
     tail -n 1000 events.ndjson | entrepot collect events - --format ndjson --lane realtime
     """  # noqa: D301  # to click a backspace is a paragraph that keeps its lines
-    query: dict[str, Value] = {"lane": lane, "on_error": on_error, "append": append, **options}
+    query: dict[str, Value] = {"lane": lane, "on_error": on_error, "append": append, "validate": validate, **options}
     query |= {"dryrun": "true"} if dry_run else {}
     uploads = [upload_file(name, kind) for name in files]
     rows: list[dict[str, Any]] = []

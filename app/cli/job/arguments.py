@@ -25,6 +25,12 @@ EXPOSED: Final = (
     "pass the configuration with --config @FILE, or with --config @- on standard input"
 )
 JOB: Final = click.argument("job", shell_complete=complete_jobs)
+NO_VALIDATE: Final = click.option(
+    "--no-validate",
+    "validate",
+    flag_value="false",
+    help="Skip the check that the source exists and that its first records are readable.",
+)
 
 
 async def job_by_reference(api: ApiClient, reference: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import click
 
 from app.cli.client import api_path, problem_text
 from app.cli.exits import REFUSED, CommandError
-from app.cli.job.arguments import JOB, configuration, job_by_reference, json_argument
+from app.cli.job.arguments import JOB, NO_VALIDATE, configuration, job_by_reference, json_argument
 from app.cli.job.policies import with_policy_options
 from app.cli.job.wait import Wait, is_visible, wait_for_job, with_wait_options
 from app.cli.names import complete_fields, complete_providers
@@ -40,10 +40,16 @@ RUN_NOW: Final = click.option("--run-now", is_flag=True, help="Run now, not at t
 @click.option("--description", default="")
 @CONFIG
 @with_policy_options
-@click.option("--draft", is_flag=True, help="Create it paused and skip validation; `resume` starts it.")
+@click.option("--draft", is_flag=True, help="Create it paused, and skip the provider's check; `resume` starts it.")
 @RUN_NOW
+@NO_VALIDATE
 @click.option("--allow-duplicate-name", is_flag=True, help="Create it also if another job has the same name.")
-@click.option("--idempotency-key", metavar="KEY", help="A repeated request with this key returns the same job.")
+@click.option(
+    "--idempotency-key",
+    metavar="KEY",
+    default=lambda: str(uuid4()),
+    help="A repeated request with this key returns the same job.",
+)
 @with_wait_options
 @FIELDS
 @api_command
@@ -54,8 +60,9 @@ async def job_create(
     name: str,
     description: str,
     config: str | None,
-    idempotency_key: str | None,
+    idempotency_key: str,
     fields: tuple[str, ...],
+    validate: str | None,
     *,
     policies: dict[str, Any],
     draft: bool,
@@ -65,7 +72,7 @@ async def job_create(
 ) -> int:
     """Create a job and start it. FIELDS set its configuration: key=text or key:=json.
 
-    `entrepot provider show` lists the fields. The provider validates the configuration first, unless it is a draft.
+    `entrepot provider show` lists the fields. The provider checks the configuration first, unless it is a draft.
 
     \b
     entrepot job create --provider file --name Flights source=flights.csv.gz stream=flights
@@ -79,18 +86,20 @@ async def job_create(
         "configuration": configuration(config, fields),
         **policies,
     }
-    if not draft:
+    if not (draft or validate):
         await _validate(session, body)
-    key = idempotency_key or str(uuid4())  # a retried request creates one job
-    query = {"allow_duplicate_name": "true" if allow_duplicate_name else None}
-    query |= {"run_job": "false", "validate": "false"} if draft else {"run_now": "true" if run_now else None}
-    job = await session.api.send("POST", "/v2/job", body, headers={"Idempotency-Key": key}, **query)
+    query = {"allow_duplicate_name": "true" if allow_duplicate_name else None, "validate": "false"}
+    query |= {"run_job": "false"} if draft else {"run_now": "true" if run_now else None}
+    job = await session.api.send("POST", "/v2/job", body, headers={"Idempotency-Key": idempotency_key}, **query)
     print_job(session, job)
     return await wait_for_job(session, job, wait) if wait else 0
 
 
 async def _validate(session: Session, body: dict[str, Any]) -> None:
-    """Validate the configuration with the provider, to report errors now and not in the job's log."""
+    """Validate the configuration with the provider, to report errors now and not in the job's log.
+
+    The creation itself skips the check, so that the provider reads its source once.
+    """
     draft = {name: body[name] for name in ("configuration", "cadence") if name in body}
     path = api_path("/v2/provider", body["provider"], body["job_type"], "validate")
     verdict = await session.api.send("PUT", path, draft)
@@ -109,6 +118,7 @@ async def _validate(session: Session, body: dict[str, Any]) -> None:
     metavar="JSON|@FILE",
     help="Replace the whole cursor (job must be paused); {} restarts from the beginning.",
 )
+@NO_VALIDATE
 @FIELDS
 @api_command
 async def job_edit(
@@ -118,6 +128,7 @@ async def job_edit(
     description: str | None,
     config: str | None,
     cursor: str | None,
+    validate: str | None,
     fields: tuple[str, ...],
     policies: dict[str, Any],
 ) -> None:
@@ -137,7 +148,8 @@ async def job_edit(
         raise click.UsageError("nothing to change: give an option or a field")
     before = await job_by_reference(session.api, job)
     headers = {"If-Match": f'"{before["revision"]}"', "Content-Type": "application/merge-patch+json"}
-    response = await session.api.request("PATCH", f"/v2/job/{before['id']}", wanted, headers=headers)
+    query = {"validate": validate}
+    response = await session.api.request("PATCH", f"/v2/job/{before['id']}", wanted, query=query, headers=headers)
     after = response["data"]
     print_job(session, before | after if is_visible(after) else after, response.get("message", ""))
 
@@ -193,11 +205,13 @@ async def job_restore(session: Session, job: str) -> None:
 @click.command("revert")
 @JOB
 @click.argument("version", type=int)
+@NO_VALIDATE
 @api_command
-async def job_revert(session: Session, job: str, version: int) -> None:
+async def job_revert(session: Session, job: str, version: int, validate: str | None) -> None:
     """Revert a JOB to VERSION of its configuration, schedule and retry policy, as a new version."""
     before = await job_by_reference(session.api, job)
-    response = await session.api.request("POST", f"/v2/job/{before['id']}/revert/{version}")
+    path = f"/v2/job/{before['id']}/revert/{version}"
+    response = await session.api.request("POST", path, query={"validate": validate})
     print_job(session, before | response["data"], response["message"])
 
 
