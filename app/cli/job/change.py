@@ -9,7 +9,7 @@ from app.cli.client import api_path, problem_text
 from app.cli.exits import REFUSED, CommandError
 from app.cli.job.arguments import JOB, NO_VALIDATE, configuration, job_by_reference, json_argument
 from app.cli.job.policies import with_policy_options
-from app.cli.job.wait import Wait, is_visible, wait_for_job, with_wait_options
+from app.cli.job.wait import Wait, is_visible, wait_for_run, with_wait_options
 from app.cli.names import complete_fields, complete_providers
 from app.cli.output import local_time, serialized
 from app.cli.param_types import DURATION
@@ -92,7 +92,7 @@ async def job_create(
     query |= {"run_job": "false"} if draft else {"run_now": "true" if run_now else None}
     job = await session.api.send("POST", "/v2/job", body, headers={"Idempotency-Key": idempotency_key}, **query)
     print_job(session, job)
-    return await wait_for_job(session, job, wait) if wait else 0
+    return await wait_for_run(session, job, wait)
 
 
 async def _validate(session: Session, body: dict[str, Any]) -> None:
@@ -173,7 +173,7 @@ async def job_pause(session: Session, job: str, duration: str | None) -> None:
 async def job_resume(session: Session, job: str, *, run_now: bool, wait: Wait | None) -> int:
     """Resume a JOB after a pause or a failure."""
     after = await _act(session, job, "resume", run_now="true" if run_now else None)
-    return await wait_for_job(session, after, wait) if wait else 0
+    return await wait_for_run(session, after, wait)
 
 
 @click.command("run")
@@ -183,7 +183,7 @@ async def job_resume(session: Session, job: str, *, run_now: bool, wait: Wait | 
 async def job_run(session: Session, job: str, *, wait: Wait | None) -> int:
     """Run a JOB now instead of at its scheduled time, or again after it completed."""
     after = await _act(session, job, "run")
-    return await wait_for_job(session, after, wait) if wait else 0
+    return await wait_for_run(session, after, wait)
 
 
 @click.command("kill")

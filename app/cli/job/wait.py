@@ -81,7 +81,10 @@ RETRY: Final = click.option(
     "--retry", is_flag=True, help=f"Keep waiting through errors that are retried; otherwise exit code {RETRYING}."
 )
 WAIT: Final = click.option(
-    "-w", "--wait", is_flag=True, help="Wait until the job has ended, and show each error; exit code 1 when it fails."
+    "-w",
+    "--wait",
+    is_flag=True,
+    help="Wait until the job, or its next scheduled run, has ended, and show each error; exit code 1 when it fails.",
 )
 
 
@@ -121,8 +124,12 @@ def _wait_of(arguments: dict[str, Any]) -> Wait:
 @MAX_REJECTED
 @api_command
 async def job_wait(session: Session, job: str, **options: Any) -> int:
-    """Wait until a JOB has ended, or until its next scheduled run. Errors are shown as they occur."""
-    return await wait_for_job(session, await job_by_reference(session.api, job), _wait_of(options))
+    """Wait until a JOB has ended, or has run and waits for its next scheduled run. Errors are shown as they occur.
+
+    For a job that has not run yet, it waits for the end of the first run.
+    """
+    current = await job_by_reference(session.api, job)
+    return await _wait_for_job(session, current, _wait_of(options), after_run=0)
 
 
 def is_visible(job: Mapping[str, Any]) -> bool:
@@ -130,10 +137,24 @@ def is_visible(job: Mapping[str, Any]) -> bool:
     return "status" in job
 
 
-async def wait_for_job(session: Session, job: JobJson, wait: Wait) -> int:
-    """Follow a job to its end and return the exit code; fails for a job that is not visible yet."""
+async def wait_for_run(session: Session, job: JobJson, wait: Wait | None) -> int:
+    """Follow a job through the run that a command has started or scheduled; without `--wait` return 0 at once.
+
+    Fails for a job that is not visible yet.
+    """
+    if wait is None:
+        return 0
     if not is_visible(job):
         return ERROR
+    return await _wait_for_job(session, job, wait, after_run=job["run"] if _is_scheduled(job) else 0)
+
+
+async def _wait_for_job(session: Session, job: JobJson, wait: Wait, *, after_run: int) -> int:
+    """Follow a job to its end, or through its first run after `after_run`, and return the exit code."""
+    if _awaits_run(job, after_run):
+        when = f" at {local_time(job['next_at'])}" if job["next_at"] else ""
+        advice = f"waiting for the end of that run; to run it now: entrepot job run {job['id']}"
+        click.echo(escaped(f"{job['name']} runs next{when}; {advice}"), err=True)
     try:
         async with asyncio.timeout(wait.timeout_seconds):
             with bar("waiting") as update:
@@ -144,6 +165,7 @@ async def wait_for_job(session: Session, job: JobJson, wait: Wait) -> int:
                         now["progress"]["bytes_read"], now["progress"]["bytes_total"], job_progress(now)
                     ),
                     retry=wait.retry,
+                    after_run=after_run,
                 )
     except TimeoutError as error:
         raise CommandError(
@@ -156,8 +178,10 @@ async def wait_for_job(session: Session, job: JobJson, wait: Wait) -> int:
     return _verdict(ended, wait)
 
 
-async def follow_job(api: ApiClient, job: JobJson, on_poll: Callable[[JobJson], None], *, retry: bool) -> JobJson:
-    """Return a job once it is Completed, Failed, Killed, Paused, or sleeps until its next scheduled run.
+async def follow_job(
+    api: ApiClient, job: JobJson, on_poll: Callable[[JobJson], None], *, retry: bool, after_run: int = 0
+) -> JobJson:
+    """Return a job once it is Completed, Failed, Killed, Paused, or sleeps between scheduled runs, after `after_run`.
 
     Errors and delays are printed as they come. Without `retry`, a job that sleeps for another reason is returned, too.
     """
@@ -168,10 +192,19 @@ async def follow_job(api: ApiClient, job: JobJson, on_poll: Callable[[JobJson], 
         if job["seq"] > seq:
             await _print_notable(api, job["id"], seq)
             seq = job["seq"]
-        is_asleep = job["status"] == "Sleeping" and (job["reason"] == "cadence" or not retry)
-        if job["status"] in ENDED or is_asleep:
+        is_asleep = job["status"] == "Sleeping" and (_is_scheduled(job) or not retry)
+        if job["status"] in ENDED or (is_asleep and not _awaits_run(job, after_run)):
             return job
         await asyncio.sleep(POLL_INTERVAL_SECONDS)
+
+
+def _is_scheduled(job: JobJson) -> bool:
+    return bool(job["status"] == "Sleeping" and job["reason"] == "cadence")
+
+
+def _awaits_run(job: JobJson, after_run: int) -> bool:
+    """Whether a job waits for its schedule, and has not run since the run `after_run`."""
+    return _is_scheduled(job) and bool(job["run"] <= after_run)
 
 
 async def _print_notable(api: ApiClient, job_id: str, after_seq: int) -> None:
@@ -185,7 +218,7 @@ async def _print_notable(api: ApiClient, job_id: str, after_seq: int) -> None:
 def _verdict(job: JobJson, wait: Wait) -> int:
     """Return the exit code for the result of a job, and print why it is not 0."""
     counts = job["pass_counts"]
-    if job["status"] == "Completed" or (job["status"] == "Sleeping" and job["reason"] == "cadence"):
+    if job["status"] == "Completed" or _is_scheduled(job):
         return TOO_MANY_REJECTED if wait.max_rejected.is_exceeded(counts["rejected"], counts["read"]) else 0
     click.echo(escaped(job["summary"]), err=True)
     if job["status"] == "Sleeping":

@@ -1,11 +1,13 @@
 """`--wait` shows errors as they come, ends in time, and its exit code is the result of the job."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
 from app.cli.exits import ERROR, NOT_FOUND, RETRYING, TIMED_OUT, TOO_MANY_REJECTED
 from app.cli.job.wait import RejectLimit
+from tests.integration.api.rig import Client
 from tests.unit.api.conftest import until_status
 from tests.unit.cli.conftest import CommandLine, RunnerTwin
 
@@ -138,6 +140,55 @@ async def test_the_next_scheduled_run_is_not_awaited(entrepot: CommandLine, runn
     await runner.progress(job["id"], 2)
     result = await entrepot.run("job", "wait", "People")
     assert (result.exit_code, result.stdout[:16]) == (0, "Sleeping: 2 read")
+
+
+SCHEDULED = ("job", "create", "--provider", "file", "--name", "Hourly", "--no-validate", "--cadence", "1h")
+
+
+async def _created(client: Client) -> dict[str, Any]:
+    """Return the only job, once it is visible."""
+    async with asyncio.timeout(10):
+        while not (jobs := await client.get("/v2/job")):
+            await asyncio.sleep(0.001)
+    job: dict[str, Any] = jobs[0]
+    return job
+
+
+async def test_the_first_run_of_a_scheduled_job_is_awaited(entrepot: CommandLine, runner: RunnerTwin) -> None:
+    waiting = asyncio.create_task(entrepot.run(*SCHEDULED, "source=a.csv", "stream=a", "--wait"))
+    job = await _created(entrepot.client)
+    await entrepot.client.post(f"/v2/job/{job['id']}/run")
+    await runner.progress(job["id"], 2)
+    result = await waiting
+    assert (result.exit_code, result.stdout.splitlines()[-1][:16]) == (0, "Sleeping: 2 read")
+    assert "Hourly runs next at 2026-05-04 13:00" in result.stderr
+    assert f"entrepot job run {job['id']}" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["create", "wait"])
+async def test_the_wait_for_a_scheduled_run_is_limited(entrepot: CommandLine, command: str) -> None:
+    create = (*SCHEDULED, "source=a.csv", "stream=a")
+    if command == "create":
+        result = await entrepot.run(*create, "--wait", "--timeout", "1s")
+    else:
+        assert (await entrepot.run(*create)).exit_code == 0
+        result = await entrepot.run("job", "wait", "Hourly", "--timeout", "1s")
+    assert (result.exit_code, "runs next at" in result.stderr) == (TIMED_OUT, True)
+
+
+async def test_the_run_after_a_pause_is_awaited(entrepot: CommandLine, runner: RunnerTwin) -> None:
+    job = await entrepot.create(cadence={"kind": "interval", "every_seconds": 3600})
+    await entrepot.client.post(f"/v2/job/{job['id']}/run")
+    await runner.progress(job["id"], 2)
+    await until_status(entrepot.client, job["id"], "Sleeping")
+    await entrepot.client.post(f"/v2/job/{job['id']}/pause")
+    resume = ("job", "resume", "People", "--wait", "--timeout", "1s")
+    assert (await entrepot.run(*resume)).exit_code == TIMED_OUT
+    await entrepot.client.post(f"/v2/job/{job['id']}/pause")
+    waiting = asyncio.create_task(entrepot.run("job", "resume", "People", "--run-now", "--wait"))
+    await until_status(entrepot.client, job["id"], "Running")
+    await runner.progress(job["id"], 3, run=2)
+    assert (await waiting).exit_code == 0
 
 
 async def test_options_of_a_wait_require_it(entrepot: CommandLine) -> None:
