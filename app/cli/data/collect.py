@@ -15,7 +15,7 @@ from app.cli.data.file_options import file_options
 from app.cli.exits import REFUSED, TOO_MANY_REJECTED, UNAVAILABLE, CommandError
 from app.cli.job.arguments import NO_VALIDATE
 from app.cli.job.ingest import wait_ingested
-from app.cli.job.wait import MAX_REJECTED, TIMEOUT, RejectLimit, print_reject_summary
+from app.cli.job.wait import MAX_REJECTED, TIMEOUT, RejectLimit, check_time_limit, print_reject_summary
 from app.cli.names import complete_streams
 from app.cli.output import Column, show
 from app.cli.progress import bar
@@ -116,6 +116,7 @@ async def collect(
     entrepot collect flights flights.csv.gz --timestamp-field time_hour
     tail -n 1000 events.ndjson | entrepot collect events - --format ndjson --lane realtime
     """  # noqa: D301  # to click a backspace is a paragraph that keeps its lines
+    check_time_limit(time_limit, wait=wait)
     query: dict[str, Value] = {"lane": lane, "on_error": on_error, "append": append, "validate": validate, **options}
     query |= {"dryrun": "true"} if dry_run else {}
     uploads = [upload_file(name, kind) for name in files]

@@ -10,6 +10,7 @@ import click
 
 from app.cli.client import api_path
 from app.cli.exits import NOT_FOUND, CommandError
+from app.cli.job.wait import TIMEOUT, ended_within
 from app.cli.lazy import FullHelpGroup
 from app.cli.output import Column, local_time, print_facts, print_table, serialized, show
 from app.cli.param_types import AS_OF, TIME_FORMATS
@@ -111,8 +112,9 @@ async def _explanation(session: Session, key: str, limit: int) -> tuple[Mapping[
 @profile.command("forget")
 @KEY
 @click.option("-y", "--yes", is_flag=True, help="Skip the confirmation; required without a terminal.")
+@TIMEOUT
 @api_command
-async def profile_forget(session: Session, key: str, *, yes: bool) -> None:
+async def profile_forget(session: Session, key: str, time_limit: int | None, *, yes: bool) -> None:
     """Delete the profile of KEY with all its identities, permanently, and exclude it from future rebuilds.
 
     Messages about its past that arrive later are not mapped either. Raw messages are retained, but never mapped
@@ -128,7 +130,7 @@ async def profile_forget(session: Session, key: str, *, yes: bool) -> None:
         names = ", ".join(identities) or key
         click.confirm(f"Delete the profile of {escaped(names)}? This is permanent.", abort=True, err=True)
     accepted = await session.api.send("DELETE", api_path("/v2/profile", key))
-    deletion = await _ended(session, accepted["id"]) if "status" not in accepted else accepted
+    deletion = await _ended(session, accepted["id"], time_limit) if "status" not in accepted else accepted
     if not session.print_unless_table(deletion):
         count = counted(deletion["identities"], "identity", "identities")
         click.echo(f"deleted: {count}, messages up to {local_time(deletion['at'])}")
@@ -137,9 +139,20 @@ async def profile_forget(session: Session, key: str, *, yes: bool) -> None:
         click.echo(more, err=True)
 
 
-async def _ended(session: Session, forgetting_id: str) -> Mapping[str, Any]:
-    """Return a forgetting once it has ended."""
-    click.echo(escaped(f"in progress; also shown by: entrepot profile forgettings {forgetting_id}"), err=True)
+async def _ended(session: Session, forgetting_id: str, time_limit: int | None) -> Mapping[str, Any]:
+    """Return a forgetting once it has ended.
+
+    Raises:
+        CommandError: it has not within the limit, in seconds.
+
+    """
+    progress = f"entrepot profile forgettings {forgetting_id}"
+    click.echo(escaped(f"in progress; also shown by: {progress}"), err=True)
+    async with ended_within(time_limit, "the deletion", f"see: {progress}"):
+        return await _follow(session, forgetting_id)
+
+
+async def _follow(session: Session, forgetting_id: str) -> Mapping[str, Any]:
     misses = 0
     with bar("forget") as update:
         while True:

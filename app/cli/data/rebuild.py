@@ -9,6 +9,7 @@ from app.cli.client import api_path
 from app.cli.data.rebuild_report import print_rebuild, status_of, wait_for_rebuild
 from app.cli.exits import CONFLICT, ERROR, NOT_FOUND, CommandError
 from app.cli.job.arguments import JOB, job_by_reference
+from app.cli.job.wait import TIMEOUT, check_time_limit
 from app.cli.lazy import FullHelpGroup
 from app.cli.output import Column, local_time, show
 from app.cli.param_types import PAST, TIME_FORMATS
@@ -59,14 +60,16 @@ async def rebuild_show(session: Session, rebuild: str | None) -> None:
 @rebuild.command("promote")
 @REBUILD
 @click.option("-w", "--wait", is_flag=True, help="Wait until it serves look-ups.")
+@TIMEOUT
 @api_command
-async def rebuild_promote(session: Session, rebuild: str | None, *, wait: bool) -> None:
+async def rebuild_promote(session: Session, rebuild: str | None, time_limit: int | None, *, wait: bool) -> None:
     """Make a REBUILD live and activate its rules. To roll back: rebuild start --previous.
 
     Exit code 4 when it is not ready, or other rules were applied in the meantime.
     """
+    check_time_limit(time_limit, wait=wait)
     promoted = await _act(session, rebuild, "promote")
-    ended = await wait_for_rebuild(session, promoted["id"], "live") if wait else promoted
+    ended = await wait_for_rebuild(session, promoted["id"], "live", time_limit) if wait else promoted
     print_rebuild(session, ended, report=False)
 
 
@@ -123,6 +126,7 @@ def _in_progress(rebuilds: Sequence[Mapping[str, Any]], action: str) -> str:
 @click.option("--previous", is_flag=True, help="Roll back to the rules before the latest promotion.")
 @click.option("--note", help="Comment.")
 @WAIT
+@TIMEOUT
 @api_command
 async def rebuild_start(
     session: Session,
@@ -134,6 +138,7 @@ async def rebuild_start(
     exclude_job: tuple[str, ...],
     include_job: tuple[str, ...],
     note: str | None,
+    time_limit: int | None,
     *,
     all_time: bool,
     previous: bool,
@@ -148,6 +153,7 @@ async def rebuild_start(
     entrepot rebuild start --mapping orders=3 --note "city from the address" --wait
     entrepot rebuild start --exclude-job bad-import.csv
     """  # noqa: D301  # to click a backspace is a paragraph that keeps its lines
+    check_time_limit(time_limit, wait=wait)
     body: dict[str, Any] = {"since": None, "until": None} if all_time else {}
     options = {
         "identity": identity,
@@ -161,30 +167,32 @@ async def rebuild_start(
         "note": note,
     }
     body |= {name: value for name, value in options.items() if value}
-    return await _finish(session, await session.api.send("POST", "/v2/rebuild", body), wait=wait)
+    return await _finish(session, await session.api.send("POST", "/v2/rebuild", body), time_limit, wait=wait)
 
 
 @click.command("undo")
 @JOB
 @WAIT
+@TIMEOUT
 @api_command
-async def job_undo(session: Session, job: str, *, wait: bool) -> int:
+async def job_undo(session: Session, job: str, time_limit: int | None, *, wait: bool) -> int:
     """Rebuild profiles without the messages that a JOB or an upload has sent so far; all else is unchanged.
 
     Live profiles are unchanged until `entrepot rebuild promote`. Exit code 4 when the job has sent no messages,
     or another rebuild is in progress.
     """
+    check_time_limit(time_limit, wait=wait)
     path = api_path("/v2/job", await _job(session, job), "undo")
     response = await session.api.request("POST", path)
     if warning := response.get("message", "").partition("; ")[2]:
         click.echo(escaped(warning), err=True)
-    return await _finish(session, response["data"], wait=wait)
+    return await _finish(session, response["data"], time_limit, wait=wait)
 
 
-async def _finish(session: Session, started: Mapping[str, Any], *, wait: bool) -> int:
+async def _finish(session: Session, started: Mapping[str, Any], time_limit: int | None, *, wait: bool) -> int:
     """Print a started rebuild, with --wait once it is ready; return the exit code."""
     is_visible = "status" in started
-    ended = await wait_for_rebuild(session, started["id"], "ready") if wait and is_visible else started
+    ended = await wait_for_rebuild(session, started["id"], "ready", time_limit) if wait and is_visible else started
     print_rebuild(session, ended)
     if ended.get("status") == "ready":
         click.echo("to make it live: entrepot rebuild promote", err=True)

@@ -7,6 +7,7 @@ from typing import Any, Final, Literal
 import click
 
 from app.cli.data.lane import rate, short_duration
+from app.cli.job.wait import ended_within
 from app.cli.output import Column, local_time, name_values, print_facts, print_table
 from app.cli.progress import bar
 from app.cli.session import Session
@@ -42,8 +43,21 @@ PARTS: Final = {
 }
 
 
-async def wait_for_rebuild(session: Session, rebuild_id: str, until: Literal["ready", "live"]) -> Mapping[str, Any]:
-    """Return a rebuild once it is ready, live, discarded or superseded."""
+async def wait_for_rebuild(
+    session: Session, rebuild_id: str, until: Literal["ready", "live"], time_limit: int | None
+) -> Mapping[str, Any]:
+    """Return a rebuild once it is ready, live, discarded or superseded.
+
+    Raises:
+        CommandError: it is not within the limit, in seconds.
+
+    """
+    advice = f"see: entrepot rebuild show {rebuild_id}"
+    async with ended_within(time_limit, "the rebuild", advice):
+        return await _follow(session, rebuild_id, until)
+
+
+async def _follow(session: Session, rebuild_id: str, until: Literal["ready", "live"]) -> Mapping[str, Any]:
     with bar("rebuild") as update:
         while True:
             rebuild: Mapping[str, Any] = await session.api.get(f"/v2/rebuild/{rebuild_id}")

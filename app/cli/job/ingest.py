@@ -6,8 +6,7 @@ from typing import Any, Final
 
 import click
 
-from app.cli.exits import TIMED_OUT, CommandError
-from app.cli.job.wait import ENDED
+from app.cli.job.wait import ENDED, ended_within
 from app.cli.output import local_time
 from app.cli.progress import bar
 from app.cli.session import Session
@@ -23,12 +22,9 @@ async def wait_ingested(session: Session, job_id: str, lane: str, timeout_second
         CommandError: they are not within the timeout.
 
     """
-    try:
-        async with asyncio.timeout(timeout_seconds):
-            progress = await _follow(session, job_id, lane)
-    except TimeoutError as error:
-        detail = f"the messages are stored, but not applied to profiles within {timeout_seconds} s; this continues, see"
-        raise CommandError(f"{detail}: entrepot job show {job_id}", TIMED_OUT) from error
+    advice = f"the messages are stored, see: entrepot job show {job_id}"
+    async with ended_within(timeout_seconds, "the update of profiles", advice):
+        progress = await _follow(session, job_id, lane)
     if progress["unmapped_stream"]:
         click.echo(escaped(describe_ingest(progress)), err=True)
 

@@ -2,7 +2,8 @@
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any, Final
@@ -117,6 +118,33 @@ def _wait_of(arguments: dict[str, Any]) -> Wait:
     return Wait(arguments.pop("max_rejected"), arguments.pop("time_limit"), retry=arguments.pop("retry"))
 
 
+def check_time_limit(time_limit: int | None, *, wait: bool) -> None:
+    """Refuse `--timeout` without `--wait`.
+
+    Raises:
+        UsageError: a limit, and no wait.
+
+    """
+    if time_limit is not None and not wait:
+        raise click.UsageError("--timeout requires --wait")
+
+
+@asynccontextmanager
+async def ended_within(time_limit: int | None, name: str, advice: str) -> AsyncIterator[None]:
+    """Limit the wait for something with a name to seconds; None for no limit.
+
+    Raises:
+        CommandError: it has not ended in time; with the advice.
+
+    """
+    try:
+        async with asyncio.timeout(time_limit):
+            yield
+    except TimeoutError as error:
+        message = f"{name} has not ended within {time_limit} s, and continues; {advice}"
+        raise CommandError(message, TIMED_OUT) from error
+
+
 @click.command("wait")
 @JOB
 @TIMEOUT
@@ -155,24 +183,16 @@ async def _wait_for_job(session: Session, job: JobJson, wait: Wait, *, after_run
         when = f" at {local_time(job['next_at'])}" if job["next_at"] else ""
         advice = f"waiting for the end of that run; to run it now: entrepot job run {job['id']}"
         click.echo(escaped(f"{job['name']} runs next{when}; {advice}"), err=True)
-    try:
-        async with asyncio.timeout(wait.timeout_seconds):
-            with bar("waiting") as update:
-                ended = await follow_job(
-                    session.api,
-                    job,
-                    lambda now: update(
-                        now["progress"]["bytes_read"], now["progress"]["bytes_total"], job_progress(now)
-                    ),
-                    retry=wait.retry,
-                    after_run=after_run,
-                )
-    except TimeoutError as error:
-        raise CommandError(
-            f"{job['name']} has not ended within {wait.timeout_seconds} s, and continues; "
-            f"to wait again: entrepot job wait {job['id']}",
-            TIMED_OUT,
-        ) from error
+    again = f"to wait again: entrepot job wait {job['id']}"
+    async with ended_within(wait.timeout_seconds, job["name"], again):
+        with bar("waiting") as update:
+            ended = await follow_job(
+                session.api,
+                job,
+                lambda now: update(now["progress"]["bytes_read"], now["progress"]["bytes_total"], job_progress(now)),
+                retry=wait.retry,
+                after_run=after_run,
+            )
     click.echo(escaped(f"{ended['status_label']}: {counts(ended)}"), err=session.output != "table")
     await _print_rejects(session.api, ended)
     return _verdict(ended, wait)

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from app.cli.client import ApiClient
 from app.cli.data import profile
 from app.cli.data.profile import profile_explain, profile_forget, profile_forgettings, profile_get
-from app.cli.exits import NOT_FOUND, CommandError
+from app.cli.exits import NOT_FOUND, TIMED_OUT, CommandError
 from app.cli.main import cli
 from app.cli.session import Session
 
@@ -141,23 +141,23 @@ async def test_at_80_columns_it_fits(
 async def test_forgetting_needs_a_confirmation(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    api = await asked(profile_forget, yes=True)
+    api = await asked(profile_forget, time_limit=None, yes=True)
     assert api.asked[-1] == ("DELETE", "/v2/profile/cookie%3Ac%2F1")
     assert capsys.readouterr().out.startswith("deleted: 2 identities, messages up to 2026-02-01 ")
     monkeypatch.setattr("sys.stdin.isatty", lambda: True)
     monkeypatch.setattr("click.termui.visible_prompt_func", lambda _: "n")
     with pytest.raises(click.Abort):
-        await asked(profile_forget, yes=False)
+        await asked(profile_forget, time_limit=None, yes=False)
     assert r"Delete the profile of email:ada\x1b[31m@example.com, cookie:c1?" in capsys.readouterr().err, (
         "who it is, not just the key"
     )
     monkeypatch.setattr("click.termui.visible_prompt_func", lambda _: "y")
-    assert (await asked(profile_forget, "json", yes=False)).asked
+    assert (await asked(profile_forget, "json", time_limit=None, yes=False)).asked
 
 
 async def test_forgetting_an_unknown_identity_prints_a_notice(capsys: pytest.CaptureFixture[str]) -> None:
     api = Profiles(known=False)
-    await asked_of(api, profile_forget, yes=True)
+    await asked_of(api, profile_forget, time_limit=None, yes=True)
     assert api.asked == [("DELETE", "/v2/profile/cookie%3Ac%2F1")], "later messages are not mapped either"
     assert capsys.readouterr().err == "no profile for cookie:c/1\n", "the key may be misspelt"
 
@@ -165,7 +165,7 @@ async def test_forgetting_an_unknown_identity_prints_a_notice(capsys: pytest.Cap
 async def test_forgetting_at_the_limit_of_links_prints_a_notice(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    await asked_of(Profiles(complete=False), profile_forget, yes=True)
+    await asked_of(Profiles(complete=False), profile_forget, time_limit=None, yes=True)
     found = capsys.readouterr()
     assert found.out.startswith("deleted: 2 identities, ")
     assert "if it had further identities, delete each of them too" in found.err
@@ -175,7 +175,7 @@ async def test_a_deletion_that_takes_longer_is_followed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(profile, "POLL_INTERVAL_SECONDS", 0)
-    api = await asked_of(Profiles(polls=3), profile_forget, yes=True)
+    api = await asked_of(Profiles(polls=3), profile_forget, time_limit=None, yes=True)
     assert api.asked[-3:] == [("GET", f"/v2/forgetting/{ID}")] * 3
     output = capsys.readouterr()
     assert output.out.startswith("deleted: 2 identities, messages up to 2026-02-01 ")
@@ -203,3 +203,9 @@ async def test_deletions_are_listed_and_shown(capsys: pytest.CaptureFixture[str]
 def test_without_a_terminal_forgetting_needs_yes() -> None:
     refused = CliRunner().invoke(cli, ["profile", "forget", "cookie:c1", "--url", "http://127.0.0.1:9", "--token", "x"])
     assert (refused.exit_code, "--yes" in refused.output) == (2, True)
+
+
+async def test_a_timeout_ends_the_wait_and_not_the_deletion() -> None:
+    with pytest.raises(CommandError, match=f"entrepot profile forgettings {ID}") as raised:
+        await asked_of(Profiles(polls=9), profile_forget, time_limit=0, yes=True)
+    assert raised.value.exit_code == TIMED_OUT

@@ -1,16 +1,19 @@
 """Rebuilds in a terminal: progress, reports, and references to rebuilds."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import cycle
 from typing import Any
 
 import click
 import pytest
 import yaml
+from click.testing import CliRunner
 
 from app.cli.client import ApiClient
 from app.cli.data.rebuild import job_undo, rebuild_discard, rebuild_list, rebuild_promote, rebuild_show, rebuild_start
 from app.cli.data.rebuild_report import print_report, progress_text
-from app.cli.exits import CONFLICT, NOT_FOUND, CommandError
+from app.cli.exits import CONFLICT, NOT_FOUND, TIMED_OUT, CommandError
+from app.cli.main import cli
 from app.cli.session import Session
 
 AT = "2026-02-01T10:00:00Z"
@@ -50,7 +53,7 @@ PROMOTED = READY | {"status": "promoted", "ended_at": AT, "ended_by": "user:eve"
 class Rebuilds(ApiClient):
     """An API with some rebuilds; a rebuild progresses with each request."""
 
-    def __init__(self, known: list[Any], looks: list[Any] | None = None) -> None:
+    def __init__(self, known: list[Any], looks: Iterable[Any] | None = None) -> None:
         """Needs no session."""
         self.known = known
         self.looks: Iterator[Any] = iter(looks or known)
@@ -106,7 +109,7 @@ async def test_a_report_counts_profiles_by_difference(capsys: pytest.CaptureFixt
 async def test_start_can_wait_until_ready(capsys: pytest.CaptureFixture[str]) -> None:
     options: dict[str, Any] = {
         "identity": None, "mappings": ("a=b=2",), "streams": (), "since": None, "until": AT, "all_time": True,
-        "exclude_job": ("some-upload",), "include_job": (), "previous": False, "note": None,
+        "exclude_job": ("some-upload",), "include_job": (), "previous": False, "note": None, "time_limit": None,
     }  # fmt: skip
     api = Rebuilds([], [REBUILD, READY])
     assert await asked(api, rebuild_start, **options, wait=True) == 0
@@ -120,7 +123,7 @@ async def test_start_can_wait_until_ready(capsys: pytest.CaptureFixture[str]) ->
     with pytest.raises(click.BadParameter):
         await asked(api, rebuild_start, **options | {"mappings": ("orders",)}, wait=False)
     api = Rebuilds([])
-    assert await asked(api, job_undo, job="no/job", wait=False) == 0
+    assert await asked(api, job_undo, job="no/job", time_limit=None, wait=False) == 0
     assert api.sent == [("/v2/job/no%2Fjob/undo", None)]
     assert capsys.readouterr().err == "the job is Running\n"
 
@@ -130,7 +133,7 @@ async def test_promote_can_wait_until_live_and_defaults_to_the_one_in_progress(
 ) -> None:
     known = [READY, REBUILD | {"id": OLDER, "status": "discarded"}]
     api = Rebuilds(known, [PROMOTED, PROMOTED | {"live": True}])
-    await asked(api, rebuild_promote, rebuild=None, wait=True)
+    await asked(api, rebuild_promote, rebuild=None, time_limit=None, wait=True)
     assert api.sent == [(f"/v2/rebuild/{ID}/promote", None)]
     output = capsys.readouterr().out
     assert "status      promoted, live" in output
@@ -154,3 +157,17 @@ async def test_a_missing_rebuild_is_reported(known: list[Any], command: Any, ref
     with pytest.raises(CommandError) as error:
         await asked(Rebuilds(known), command, rebuild=reference)
     assert error.value.exit_code == code
+
+
+async def test_a_timeout_ends_the_wait_and_not_the_rebuild() -> None:
+    for command, arguments in ((job_undo, {"job": "j"}), (rebuild_promote, {"rebuild": ID})):
+        api = Rebuilds([REBUILD], cycle([REBUILD]))
+        with pytest.raises(CommandError, match="entrepot rebuild show") as raised:
+            await asked(api, command, **arguments, time_limit=0, wait=True)
+        assert raised.value.exit_code == TIMED_OUT
+
+
+@pytest.mark.parametrize("arguments", [("rebuild", "start"), ("rebuild", "promote"), ("job", "undo", "j")])
+def test_a_timeout_of_a_rebuild_requires_a_wait(arguments: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(cli, [*arguments, "--timeout", "1s", "--url", "http://127.0.0.1:1"])
+    assert (result.exit_code, "--timeout requires --wait" in result.stderr) == (2, True)

@@ -195,6 +195,7 @@ async def test_options_of_a_wait_require_it(entrepot: CommandLine) -> None:
     for option in (("--timeout", "1s"), ("--retry",), ("--max-rejected", "1")):
         assert (await entrepot.run("job", "run", "People", *option)).exit_code == 2
     assert (await entrepot.run("job", "wait", "People")).exit_code == NOT_FOUND
+    assert (await entrepot.run("collect", "people", "people.csv", "--timeout", "1s")).exit_code == 2
 
 
 async def test_the_exit_code_of_an_upload(entrepot: CommandLine, tmp_path_factory: pytest.TempPathFactory) -> None:
