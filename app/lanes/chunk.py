@@ -90,6 +90,7 @@ class MappingChunk:
         self._streams: dict[str, StreamCounts] = {}
         self.jobs: Counter[str] = Counter()  # messages by the job that wrote them
         self.dead_letters: list[ProducerRecord] = []
+        self.rejected: Counter[str] = Counter()  # the dead letters, by code
 
     @property
     def is_full(self) -> bool:
@@ -125,8 +126,7 @@ class MappingChunk:
         try:
             raw = open_raw(record)
         except UNREADABLE as error:
-            malformed = because("malformed_message", error)
-            self.dead_letters.append(dead_letter_at(record, record.key, record.value, malformed, self._now))
+            self._reject(record, record.value, because("malformed_message", error))
             return
         self.stream = raw.stream
         self._count(raw, record)
@@ -141,7 +141,7 @@ class MappingChunk:
         elif raw.count == 1:
             _parsed(raw, 0, faults)
         for code, fault in faults.items():
-            self.dead_letters.append(self._dead_letter(record, raw, code, fault))
+            self._report(record, raw, code, fault)
 
     @property
     def streams(self) -> Mapping[str, StreamDelta]:
@@ -214,7 +214,7 @@ class MappingChunk:
         """Drop the excess of a single record's update of a partition; return the rest as payload."""
         (record,) = self.records
         error = CodedError("too_large", {"dropped": drop_excess(mapped, MAX_UPDATE_BYTES), "max": MAX_UPDATE_BYTES})
-        self.dead_letters.append(dead_letter_at(record, record.key, record.value, error, self._now))
+        self._reject(record, record.value, error)
         return encode_mapped(mapped)
 
     def _map(self, raw: Raw, record: RawRecord, mapper: Mapper, faults: dict[str, MappingFault]) -> None:
@@ -256,13 +256,11 @@ class MappingChunk:
         for (target, code), (count, example, number) in islice(faults.items(), MAX_FAULTS):
             index = mapped_lines[number]
             fault = MappingFault({"target": target, "value": example}, index, raw.lines[index], count)
-            self.dead_letters.append(self._dead_letter(record, raw, code, fault))
+            self._report(record, raw, code, fault)
         if len(faults) > MAX_FAULTS:
             targets = tuple(target for target, _ in islice(faults, MAX_FAULTS, None))
             params: Params = {"more": len(targets), "targets": targets}
-            self.dead_letters.append(
-                self._dead_letter(record, raw, "more_faults", MappingFault(params, 0, raw.lines[0]))
-            )
+            self._report(record, raw, "more_faults", MappingFault(params, 0, raw.lines[0]))
 
     def _group(self, home: int, raw: Raw, record: RawRecord, mapper: Mapper, *, counted: bool) -> Group:
         """Return the group for the rows of a record. Single messages of a stream share one."""
@@ -295,10 +293,18 @@ class MappingChunk:
         counts.arrived = max(counts.arrived, arrived)
         counts.last_offset = max(counts.last_offset, record.offset)
 
-    def _dead_letter(self, record: RawRecord, raw: Raw, code: str, fault: MappingFault) -> ProducerRecord:
+    def _report(self, record: RawRecord, raw: Raw, code: str, fault: MappingFault) -> None:
         many = {"count": fault.count, "messages": raw.count, "first_index": raw.first + fault.index}
         error = CodedError(code, {**fault.params, **(many if raw.count > 1 else {})}, detail=fault.detail)
-        return dead_letter_at(record, record.key, fault.excerpt, error, self._now, stream=raw.stream, job_id=raw.job_id)
+        self._reject(record, fault.excerpt, error, stream=raw.stream, job_id=raw.job_id)
+
+    def _reject(
+        self, record: RawRecord, excerpt: bytes | None, error: CodedError, *, stream: str = "", job_id: str = ""
+    ) -> None:
+        """Add a dead letter."""
+        letter = dead_letter_at(record, record.key, excerpt, error, self._now, stream=stream, job_id=job_id)
+        self.dead_letters.append(letter)
+        self.rejected[error.code] += 1
 
 
 def _parsed(raw: Raw, index: int, faults: dict[str, MappingFault]) -> dict[str, Any] | None:

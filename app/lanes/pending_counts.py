@@ -12,17 +12,25 @@ from app.store.models import StreamDelta
 
 @dataclass(slots=True)
 class PendingCounts:
-    """Messages of each stream and of each job, in the raw records from offset `start` up to `next_offset`."""
+    """Messages by stream and by job, and dead letters by code, of the raw records from `start` up to `next_offset`."""
 
     start: int
     next_offset: int
     streams: dict[str, StreamDelta] = field(default_factory=dict)
     jobs: Counter[str] = field(default_factory=Counter)
+    rejected: Counter[str] = field(default_factory=Counter)
 
-    def add(self, next_offset: int, streams: Mapping[str, StreamDelta], jobs: Mapping[str, int]) -> None:
+    def add(
+        self,
+        next_offset: int,
+        streams: Mapping[str, StreamDelta],
+        jobs: Mapping[str, int],
+        rejected: Mapping[str, int],
+    ) -> None:
         """Add the counts of the records up to `next_offset`."""
         self.next_offset = max(self.next_offset, next_offset)
         self.jobs.update(jobs)
+        self.rejected.update(rejected)
         for stream, delta in streams.items():
             pending = self.streams.get(stream)
             self.streams[stream] = delta if pending is None else _sum(pending, delta)

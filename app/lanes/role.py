@@ -231,7 +231,7 @@ class Lane:
     async def _send(self, partition: TopicPartition, chunks: Iterable[MappingChunk]) -> None:
         for chunk in chunks:
             await self._producer.write([*chunk.updates(), *chunk.dead_letters])
-            self._add_pending(partition, chunk.next_offset, chunk.streams, chunk.jobs)
+            self._add_pending(partition, chunk.next_offset, chunk.streams, chunk.jobs, chunk.rejected)
         self._count_if_due()
 
     def _add_pending(
@@ -240,16 +240,17 @@ class Lane:
         next_offset: int,
         streams: Mapping[str, StreamDelta],
         jobs: Mapping[str, int],
+        rejected: Mapping[str, int],
     ) -> None:
         start = self._mapped[partition]
-        self._pending.setdefault(partition, PendingCounts(start, start)).add(next_offset, streams, jobs)
+        self._pending.setdefault(partition, PendingCounts(start, start)).add(next_offset, streams, jobs, rejected)
         self._mapped[partition] = max(next_offset, start)
 
     def _count_samples(self) -> None:
         """Have the fields of sampled messages stored, also where no more messages arrive."""
         for partition, sample in self._samples.items():
             if sample.is_due(self._clock()):
-                self._add_pending(partition, self._mapped[partition], {}, {})
+                self._add_pending(partition, self._mapped[partition], {}, {}, {})
 
     def _count_if_due(self) -> None:
         """Start to store the counts in the background, once an interval."""
@@ -281,7 +282,8 @@ class Lane:
             jobs = [JobMapped(job_id=job_id, count=count, at=now) for job_id, count in counts.jobs.items()]
             source = (partition.topic, partition.partition)
             start, end = counts.start, counts.next_offset
-            if not await self._store.streams.add(*source, start, end, deltas[partition], jobs, self._owner):
+            rejected = tuple(counts.rejected.items())
+            if not await self._store.streams.add(*source, start, end, deltas[partition], jobs, rejected, self._owner):
                 name = "/".join(map(str, source))
                 raise StaleOwnerError(f"another worker has counted {name} past offset {counts.start}")
             self._counted[partition] = counts.next_offset

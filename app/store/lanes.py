@@ -7,11 +7,22 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store.database import Database, upsert
-from app.store.models import JobMapped, LaneSwitch, StaleOwnerError
-from app.store.tables import NO_GENERATION, confirmed_rules, lane_owners, lane_switches, mapped_jobs, offsets, streams
+from app.store.models import JobMapped, LaneRejected, LaneSwitch, StaleOwnerError
+from app.store.tables import (
+    NO_GENERATION,
+    confirmed_rules,
+    lane_owners,
+    lane_rejected,
+    lane_switches,
+    mapped_jobs,
+    offsets,
+    streams,
+)
 from schemas.instants import micros, moment
+from schemas.topics import LANES
 
 UNCLAIMED: Final = ""  # the owner of a partition that no worker has claimed
+LANE_OF: Final = {topic.name: lane for lane, topic in LANES.items()}
 
 
 class LaneStore:
@@ -69,6 +80,14 @@ class LaneStore:
         async with self._database.reading() as connection:
             return {row.lane: int(row.messages) for row in await connection.execute(query)}
 
+    async def rejected(self) -> Sequence[LaneRejected]:
+        """Return the number of dead letters of each lane by code."""
+        table, total = lane_rejected.c, func.sum(lane_rejected.c["count"])
+        query = select(table.topic, table.code, total).group_by(table.topic, table.code)
+        async with self._database.reading() as connection:
+            rows = await connection.execute(query)
+            return [LaneRejected(LANE_OF[topic], code, int(count)) for topic, code, count in rows]
+
     async def mapped(self, job_id: str) -> JobMapped | None:
         """Return how many of a job's messages the lanes have mapped; None when there are none."""
         table = mapped_jobs.c
@@ -113,4 +132,15 @@ async def add_mapped(
     if rows:
         insert = database.insert(mapped_jobs)
         changes = {"count": mapped_jobs.c["count"] + insert.excluded["count"], "mapped_at": insert.excluded.mapped_at}
+        await connection.execute(upsert(insert, changes), rows)
+
+
+async def add_rejected(
+    database: Database, connection: AsyncConnection, topic: str, partition: int, rejected: Sequence[tuple[str, int]]
+) -> None:
+    """Add new dead letters to the counts of their codes."""
+    rows = [{"topic": topic, "partition": partition, "code": code, "count": count} for code, count in rejected]
+    if rows:
+        insert = database.insert(lane_rejected)
+        changes = {"count": lane_rejected.c["count"] + insert.excluded["count"]}
         await connection.execute(upsert(insert, changes), rows)

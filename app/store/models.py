@@ -162,6 +162,15 @@ class JobMapped:
 
 
 @dataclass(frozen=True, slots=True)
+class LaneRejected:
+    """The number of dead letters with one code that a lane has written."""
+
+    lane: str
+    code: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class LaneSwitch:
     """Whether a lane is paused, and the actor and time of the last switch."""
 

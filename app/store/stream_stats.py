@@ -7,7 +7,7 @@ from sqlalchemy import case, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store.database import Database, upsert
-from app.store.lanes import UNCLAIMED, add_mapped, check_owner
+from app.store.lanes import UNCLAIMED, add_mapped, add_rejected, check_owner
 from app.store.models import BlockedIdentities, JobMapped, StreamDelta, StreamView
 from app.store.tables import NO_GENERATION, blocked_identities, offsets, stream_fields, streams
 from app.store.views.event_writer import move_offset, take_offset
@@ -38,9 +38,12 @@ class StreamStats:
         next_offset: int,
         deltas: Sequence[StreamDelta],
         jobs: Sequence[JobMapped] = (),
+        rejected: Sequence[tuple[str, int]] = (),
         owner: str = UNCLAIMED,
     ) -> bool:
         """Add what a lane counted in a partition from `start` up to `next_offset`, in one transaction with the offset.
+
+        `rejected` is the number of its dead letters by code.
 
         When `start` is not the stored `next_offset`, because another worker has counted since, nothing is added and
         the result is False: read `next_offset` and count again.
@@ -58,6 +61,7 @@ class StreamStats:
             await _add_blocked(self._database, connection, topic, partition, deltas)
             await _add_fields(self._database, connection, topic, partition, [delta for delta in deltas if delta.fields])
             await add_mapped(self._database, connection, topic, partition, jobs)
+            await add_rejected(self._database, connection, topic, partition, rejected)
         return True
 
     async def sketches(self, stream: str) -> Sequence[bytes]:

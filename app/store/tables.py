@@ -119,6 +119,15 @@ mapped_jobs = Table(
     Column("mapped_at", BigInteger, nullable=False),  # when the last of them was sent to the profiles
 )
 
+lane_rejected = Table(
+    "lane_rejected",
+    shared,
+    Column("topic", SafeText, primary_key=True),
+    Column("partition", Integer, primary_key=True),  # as above
+    Column("code", SafeText, primary_key=True),
+    Column("count", BigInteger, nullable=False),  # of dead letters
+)
+
 lane_owners = Table(
     "lane_owners",
     shared,

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from app.store.models import Total
+from app.store.models import LaneRejected, Total
 
 BUCKETS: Final = (0.002, 0.005, 0.01, 0.02, 0.035, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)  # seconds
 
@@ -26,6 +26,7 @@ class TotalsCollector(Collector):
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.totals: Sequence[Total] = ()
+        self.rejected: Sequence[LaneRejected] = ()
         registry.register(self)
 
     def collect(self) -> Iterator[Metric]:
@@ -36,6 +37,12 @@ class TotalsCollector(Collector):
                 if total.measure == measure:
                     family.add_metric((total.provider, total.job_type, total.outcome), total.count)
             yield family
+        family = CounterMetricFamily(
+            "entrepot_lane_dead_letters", "Dead letters of lanes, by code", labels=("lane", "code")
+        )
+        for rejected in self.rejected:
+            family.add_metric((rejected.lane, rejected.code), rejected.count)
+        yield family
         versions = {"version": version("entrepot"), "python": platform.python_version()}
         yield InfoMetricFamily("entrepot_build", "The versions of Entrepot and Python", versions)
 

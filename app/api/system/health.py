@@ -76,6 +76,7 @@ async def prometheus_metrics(call: RequestContext[Query, None]) -> web.Response:
         set_lane_metrics(call.api, await call.api.lanes.samples(), await call.api.store.lanes.switches())
     await _set_blocked(call.api)
     call.api.metrics.totals.totals = await call.api.store.history.totals()
+    call.api.metrics.totals.rejected = await call.api.store.lanes.rejected()
     body = generate_latest(call.api.metrics.registry)
     return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 

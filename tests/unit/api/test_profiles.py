@@ -173,6 +173,15 @@ async def test_placeholders_link_nobody(client: Client) -> None:
     assert f'entrepot_blocked_identities{{kind="email",lane="realtime"}} {2 * len(PLACEHOLDERS)}.0' in metrics
 
 
+@pytest.mark.usefixtures("plane", "rules")
+async def test_dead_letters_of_a_lane_are_counted_by_code(client: Client) -> None:
+    await send(client, {"email": "ada@example.com", "when": "no time"}, {"email": "eve@example.com", "when": "soon"})
+    expected = 'entrepot_lane_dead_letters_total{code="bad_timestamp",lane="realtime"} 2.0'
+    async with asyncio.timeout(10):
+        while expected not in (await client.ask("GET", "/metrics")).body.decode():  # the lane counts a moment later
+            await asyncio.sleep(0.01)
+
+
 async def suggested_blocks(client: Client, kind: str) -> list[str]:
     """Poll until a suggestion blocks values of a kind: the lane writes field statistics a moment later."""
     async with asyncio.timeout(10):

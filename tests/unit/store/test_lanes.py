@@ -42,6 +42,16 @@ async def test_mapped_messages_are_counted_once_with_their_offset(store: ReadSto
     assert await store.lanes.messages() == {"backfill": 11, "realtime": 2}
 
 
+async def test_dead_letters_are_counted_once_with_their_offset(store: ReadStore) -> None:
+    assert await store.lanes.rejected() == []
+    rejected = [("too_large", 1), ("malformed_message", 2)]
+    assert await store.streams.add(TOPIC, 2, 0, 5, [], rejected=rejected)
+    assert not await store.streams.add(TOPIC, 2, 0, 5, [], rejected=rejected), "offsets 0 to 5 are already counted"
+    assert await store.streams.add(TOPIC, 1, 0, 3, [], rejected=[("too_large", 4)])
+    counts = {(row.lane, row.code): row.count for row in await store.lanes.rejected()}
+    assert counts == {("backfill", "too_large"): 5, ("backfill", "malformed_message"): 2}
+
+
 async def test_a_worker_whose_partition_is_claimed_by_another_writes_nothing(store: ReadStore) -> None:
     for owner in ("first", "second"):
         await store.lanes.claim(TOPIC, [0, 1], owner)
