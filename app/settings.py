@@ -72,7 +72,10 @@ class Settings(BaseSettings):
     database_url: str = Field(
         default="", description="postgresql+asyncpg://…; empty: SQLite in the data directory", repr=False
     )
-    api_host: str = Field(default="127.0.0.1", description="address that the API binds to")
+    api_host: str = Field(
+        default="127.0.0.1",
+        description="address that the API binds to; on a machine without IPv4, `entrepot up` uses `::1`",
+    )
     api_port: int = Field(default=DEFAULT_API_PORT, ge=0, le=65535, description="port of the API; 0: any free port")
     api_names: str = Field(
         default="",

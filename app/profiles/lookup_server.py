@@ -9,6 +9,7 @@ from typing import Any, Final, Self
 import orjson
 from aiohttp import web
 from aiohttp.typedefs import Handler
+from yarl import URL
 
 from app.profile_store.partition_store import Shard
 from app.profiles.lookup_client import MAX_KEYS
@@ -65,7 +66,7 @@ class LookupServer:
     async def announce(self, shard: Shard) -> None:
         """Record in the owner table that this process answers for a partition."""
         host, port = self._runner.addresses[0][:2]
-        await self._plane.claim(*shard, Owner(f"http://{host}:{port}", self._secret))
+        await self._plane.claim(*shard, Owner(str(URL.build(scheme="http", host=host, port=port)), self._secret))
 
     @web.middleware
     async def _authorize(self, request: web.Request, handler: Handler) -> web.StreamResponse:

@@ -1,9 +1,10 @@
-"""The ports of an instance, kept in its data directory since its first start; and which process holds a port."""
+"""The addresses of an instance: loopback, and ports that its data directory keeps; and which process holds a port."""
 
 import errno
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Final, Literal
 
@@ -14,9 +15,41 @@ from app.settings import Settings
 from app.supervisor.restarts import NotStartedError
 
 PORTS_FILE: Final = "ports.json"
+LOOPBACK: Final = ("127.0.0.1", "::1")
 MAX_NAME_CHARACTERS: Final = 60
 LISTENING: Final = "0A"  # in /proc/net/tcp
 PortName = Literal["api", "broker"]
+
+
+@cache
+def loopback(candidates: tuple[str, ...] = LOOPBACK) -> str:
+    """Return the loopback address: 127.0.0.1, or ::1 on a machine without IPv4.
+
+    Raises:
+        NotStartedError: there is none.
+
+    """
+    for host in candidates:
+        with suppress(OSError), socket.socket(family_of(host), socket.SOCK_STREAM) as probe:
+            probe.bind((host, 0))
+            return host
+    raise NotStartedError(f"no loopback address ({', '.join(candidates)}); bring up the loopback interface")
+
+
+def with_loopback(settings: Settings) -> Settings:
+    """Return settings in which the roles bind to the loopback address, except those that are configured."""
+    hosts = {"api_host", "profiles_bind_host"} - settings.model_fields_set
+    return settings.model_copy(update=dict.fromkeys(hosts, loopback()))
+
+
+def family_of(host: str) -> socket.AddressFamily:
+    """Return the address family of a host name or an IP address."""
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+def address(host: str, port: int) -> str:
+    """Return host:port, with an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def kept_port(data_dir: Path, name: PortName) -> int | None:
@@ -68,9 +101,8 @@ def bindable_port(host: str, port: int) -> int:
         NotStartedError: the address is invalid or not available.
 
     """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        with socket.create_server((host, port), family=family) as probe:
+        with socket.create_server((host, port), family=family_of(host)) as probe:
             return int(probe.getsockname()[1])
     except UnicodeError as error:
         raise NotStartedError(f"ENTREPOT_API_HOST: {host[:100]!r} is not a valid host name") from error

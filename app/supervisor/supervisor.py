@@ -19,7 +19,7 @@ from app.supervisor.environment import environment_of
 from app.supervisor.fork_server import ForkServer
 from app.supervisor.liveness import Liveness
 from app.supervisor.master_key import prepare_master_key
-from app.supervisor.ports import keep_ports, kept_port, with_free_api_port
+from app.supervisor.ports import keep_ports, kept_port, with_free_api_port, with_loopback
 from app.supervisor.preflight import (
     INTERACTIVE_TIMEOUT_SECONDS,
     check_file_roots,
@@ -75,7 +75,7 @@ class Supervisor:
         started = self._monotonic()
         await self._preflight()
         self._forks.start()  # it imports while Kafka starts
-        settings = await self._start_broker(with_free_api_port(self._settings, self._notify))
+        settings = await self._start_broker(with_free_api_port(with_loopback(self._settings), self._notify))
         keep_ports(settings, self._settings)
         try:
             await ensure_topics(cluster_of(settings), TOPICS.values(), settings.partitions, settings.replication_factor)

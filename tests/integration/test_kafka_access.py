@@ -23,10 +23,10 @@ from confluent_kafka import Producer
 from app.cli.service.kafka_config import render
 from app.data_dir import prepare_data_dir
 from app.kafka.clients import KafkaCluster, Security
-from app.supervisor.broker.config import HOST
 from app.supervisor.broker.jars import class_path
 from app.supervisor.broker.java import find_java, jvm_environment, wheel_java
 from app.supervisor.broker.server import Broker
+from app.supervisor.ports import loopback
 from tests.certificates import self_signed
 from tests.integration.conftest import MakeTopic
 from tests.integration.support.safe_faust_rig import HoldingProxy
@@ -107,7 +107,7 @@ async def create_topic(port: int, cluster: KafkaCluster, name: str) -> str:
     del arguments["bootstrap_servers"]
     request = CreateTopicsRequest([(name, 1, 1, [], [])], timeout=5_000, validate_only=False)
     try:
-        connection = await create_conn(HOST, port, request_timeout_ms=5_000, **arguments)
+        connection = await create_conn(loopback(), port, request_timeout_ms=5_000, **arguments)
         try:
             response = await connection.send(request)
         finally:

@@ -6,10 +6,9 @@ from typing import Final, Literal
 
 from app.kafka.cluster import PASSWORD_FILE, USER
 from app.supervisor.broker.errors import PortInUse
-from app.supervisor.ports import holder_of
+from app.supervisor.ports import address, family_of, holder_of, loopback
 from schemas.topics import FUTURE_BOUND_MS, MAX_RECORD_BYTES, MAX_TRANSACTION_MS
 
-HOST: Final = "127.0.0.1"
 DATA: Final = "topics"
 PROPERTIES: Final = "kafka.properties"
 FREE_PORTS: Final = range(20_000, 32_000)
@@ -77,12 +76,13 @@ FIXED: Final = {
 }
 
 
-def properties(broker_port: int, controller_port: int) -> str:
-    """Return Kafka's properties file. Only the ports change between starts."""
+def properties(host: str, broker_port: int, controller_port: int) -> str:
+    """Return Kafka's properties file. Only the addresses change between starts."""
+    broker, controller = address(host, broker_port), address(host, controller_port)
     ports = {
-        "listeners": f"BROKER://{HOST}:{broker_port},CONTROLLER://{HOST}:{controller_port}",
-        "advertised.listeners": f"BROKER://{HOST}:{broker_port}",
-        "controller.quorum.voters": f"1@{HOST}:{controller_port}",
+        "listeners": f"BROKER://{broker},CONTROLLER://{controller}",
+        "advertised.listeners": f"BROKER://{broker}",
+        "controller.quorum.voters": f"1@{controller}",
     }
     return "".join(f"{key}={value}\n" for key, value in (FIXED | ports).items())
 
@@ -98,11 +98,11 @@ def choose_ports(port: int, on_port_conflict: PortConflictPolicy) -> tuple[int, 
 
 def bind(port: int) -> socket.socket | None:
     """Bind a socket to a port on the loopback interface; None if it is in use."""
-    candidate = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    candidate = socket.socket(family_of(loopback()), socket.SOCK_STREAM)
     # Like the JVM: a port with connections in TIME_WAIT counts as free.
     candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        candidate.bind((HOST, port))
+        candidate.bind((loopback(), port))
     except OSError:
         candidate.close()
         return None
@@ -118,11 +118,11 @@ def bind_any() -> socket.socket:
     for _ in range(FREE_PORT_TRIES):
         if bound_socket := bind(FREE_PORTS.start + secrets.randbelow(len(FREE_PORTS))):
             return bound_socket
-    raise PortInUse(f"no free port in {FREE_PORTS.start}-{FREE_PORTS.stop - 1} on {HOST}. {PortInUse.__doc__}")
+    raise PortInUse(f"no free port in {FREE_PORTS.start}-{FREE_PORTS.stop - 1} on {loopback()}. {PortInUse.__doc__}")
 
 
 def resolve_port_conflict(port: int, on_port_conflict: PortConflictPolicy) -> socket.socket:
     """Bind another port, or raise `PortInUse`."""
     if on_port_conflict == "refuse":
-        raise PortInUse(f"{HOST}:{port} is in use by {holder_of(port)}. {PortInUse.__doc__}")
+        raise PortInUse(f"{address(loopback(), port)} is in use by {holder_of(port)}. {PortInUse.__doc__}")
     return bind_any()

@@ -17,12 +17,13 @@ from aiokafka.errors import KafkaError
 
 from app.kafka.clients import KafkaCluster, Security
 from app.kafka.cluster import USER
-from app.supervisor.broker.config import HOST, JVM_FLAGS, PROPERTIES, PortConflictPolicy, choose_ports, properties
+from app.settings import address_of
+from app.supervisor.broker.config import JVM_FLAGS, PROPERTIES, PortConflictPolicy, choose_ports, properties
 from app.supervisor.broker.directory import Directory, DirectoryLock
 from app.supervisor.broker.errors import NotReady
 from app.supervisor.broker.jars import class_path
 from app.supervisor.broker.java import find_java, jvm_environment, wheel_java
-from app.supervisor.ports import holder_of
+from app.supervisor.ports import address, holder_of, loopback
 from app.tasks import cancel_all
 
 READY_TIMEOUT_SECONDS: Final = 60.0
@@ -43,7 +44,7 @@ class Broker:
         security: Security,
     ) -> None:
         self.port = port
-        self.cluster = KafkaCluster(f"{HOST}:{port}", security)
+        self.cluster = KafkaCluster(address(loopback(), port), security)
         self.pid = jvm.pid
         self.data_dir = directory.root
         self.password_file = directory.password
@@ -77,13 +78,13 @@ class Broker:
             broker_port, controller_port = choose_ports(port, on_port_conflict)
             if port not in {0, broker_port}:
                 on_progress(f"port {port} is in use by {holder_of(port)}; using {broker_port} for Kafka")
-            directory.properties.write_text(properties(broker_port, controller_port))
+            directory.properties.write_text(properties(loopback(), broker_port, controller_port))
             directory.rotate_log()
             command = (str(java), *JVM_FLAGS, "-cp", jars)
             if not directory.formatted:
                 on_progress("formatting the data directory of the broker (only once)")
                 await format_data(command, directory)
-            on_progress(f"starting Kafka on {HOST}:{broker_port}")
+            on_progress(f"starting Kafka on {address(loopback(), broker_port)}")
             broker = cls(directory, lock, await spawn(directory, *command, "kafka.Kafka"), broker_port, security)
         except BaseException:
             lock.release()
@@ -218,9 +219,9 @@ async def wait_ready(cluster: KafkaCluster) -> None:
 
 async def is_ready(cluster: KafkaCluster) -> bool:
     """Whether the broker accepts requests and lists itself; an open port is not enough."""
-    host, _, port = cluster.bootstrap_servers.rpartition(":")
+    host, port = address_of(cluster.bootstrap_servers)
     try:  # probe the port first: the client logs every refused connection as an error
-        _, writer = await asyncio.open_connection(host, int(port))
+        _, writer = await asyncio.open_connection(host, port)
     except OSError:
         return False
     writer.close()

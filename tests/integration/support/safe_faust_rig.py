@@ -17,8 +17,8 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from app.kafka.clients import KafkaCluster
-from app.supervisor.broker.config import HOST
 from app.supervisor.broker.server import Broker
+from app.supervisor.ports import loopback
 
 PRODUCE = 0  # its API key, https://kafka.apache.org/protocol#protocol_api_keys
 PARTITIONS = 2
@@ -237,7 +237,7 @@ class HoldingProxy:
     """
 
     def __init__(self, broker: Broker, topic: str, tls: ssl.SSLContext | None = None) -> None:
-        self._broker = (HOST, broker.port)
+        self._broker = (loopback(), broker.port)
         self._tls = tls
         self._topic = topic.encode()
         self._open = asyncio.Event()
@@ -247,7 +247,7 @@ class HoldingProxy:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._connected, HOST, 0, ssl=self._tls)
+        self._server = await asyncio.start_server(self._connected, loopback(), 0, ssl=self._tls)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -259,7 +259,7 @@ class HoldingProxy:
 
     @property
     def bootstrap_servers(self) -> str:
-        return f"{HOST}:{self._port}"
+        return f"{loopback()}:{self._port}"
 
     @property
     def _port(self) -> int:

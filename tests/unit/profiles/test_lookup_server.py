@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -25,8 +26,16 @@ from projections.profiles.profile_view import shown_key
 from projections.profiles.updates import encode_node
 
 
+def has_ipv6() -> bool:
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
+
+
 @asynccontextmanager
-async def answering(folder: Path, changes: Changes) -> AsyncIterator[GenerationReader]:
+async def answering(folder: Path, changes: Changes, host: str = "127.0.0.1") -> AsyncIterator[GenerationReader]:
     """One partition that has only what is given, and who asks its owner."""
     store = PartitionStore.open(folder / "store")
     store.write(changes)
@@ -35,7 +44,7 @@ async def answering(folder: Path, changes: Changes) -> AsyncIterator[GenerationR
     partitions.open(Shard(0, 0), store, max_nodes=100)
     try:
         async with (
-            LookupServer("127.0.0.1", views.plane, partitions) as owner,
+            LookupServer(host, views.plane, partitions) as owner,
             ProfilesClient(views.plane, 1) as asking,
         ):
             await owner.announce(Shard(0, 0))
@@ -95,6 +104,13 @@ async def test_references_of_a_key_are_bounded(
         assert len(await reader.references("00:email:all")) == MAX_REFERENCES
         assert [reference[2] for reference in await reader.references("00:email:almost")] == [0, 1, 2]
         assert await reader.references("00:email:al") == []
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no ::1")
+async def test_an_owner_with_an_ipv6_address_is_found(tmp_path: Path) -> None:
+    refs: dict[bytes, bytes | None] = {b"00:email:a\0" + bytes(8): REFERENCE.pack(0, 0, 7, 0, 0)}
+    async with answering(tmp_path, Changes(refs=refs), "::1") as reader:
+        assert [reference[2] for reference in await reader.references("00:email:a")] == [7]
 
 
 async def test_a_bearer_that_is_not_utf_8_is_unauthorized(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from app.settings import Settings
-from app.supervisor.ports import holder_of, keep_ports, kept_port, with_free_api_port
+from app.supervisor.broker.config import properties
+from app.supervisor.ports import address, holder_of, keep_ports, kept_port, loopback, with_free_api_port, with_loopback
 from app.supervisor.restarts import NotStartedError
 from app.supervisor.supervisor import RunningService
 
@@ -31,6 +32,28 @@ def used_port(request: pytest.FixtureRequest) -> Iterator[tuple[str, int]]:
 def free_port(host: str) -> int:
     with socket.create_server((host, 0), family=FAMILIES[host]) as server:
         return int(server.getsockname()[1])
+
+
+def test_without_ipv4_the_loopback_address_is_that_of_ipv6(used_port: tuple[str, int]) -> None:
+    host, _ = used_port
+    assert loopback(("192.0.2.1", host)) == host
+    assert address(host, 9470) == {"127.0.0.1": "127.0.0.1:9470", "::1": "[::1]:9470"}[host]
+    with pytest.raises(NotStartedError, match="no loopback address"):
+        loopback(("192.0.2.1",))
+
+
+def test_only_addresses_that_are_not_configured_are_those_of_loopback() -> None:
+    settings = with_loopback(Settings(api_host="192.0.2.1"))
+    assert (settings.api_host, settings.profiles_bind_host) == ("192.0.2.1", loopback())
+    assert with_loopback(Settings(api_host="::", profiles_bind_host="::1")).profiles_bind_host == "::1"
+
+
+@pytest.mark.parametrize(("host", "shown"), [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]")])
+def test_the_broker_listens_on_loopback(host: str, shown: str) -> None:
+    lines = properties(host, 9470, 9471).splitlines()
+    assert f"listeners=BROKER://{shown}:9470,CONTROLLER://{shown}:9471" in lines
+    assert f"advertised.listeners=BROKER://{shown}:9470" in lines
+    assert f"controller.quorum.voters=1@{shown}:9471" in lines
 
 
 def test_a_free_port_is_used(used_port: tuple[str, int]) -> None:

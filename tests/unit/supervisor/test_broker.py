@@ -185,7 +185,7 @@ def test_the_pins_include_the_coordinates_with_checksums() -> None:
 
 
 def test_every_listener_is_local_and_asks_for_the_password() -> None:
-    settings = dict(line.split("=", 1) for line in properties(1, 2).splitlines())
+    settings = dict(line.split("=", 1) for line in properties("127.0.0.1", 1, 2).splitlines())
     listeners = dict(listener.split("://") for listener in settings["listeners"].split(","))
     protocols = dict(pair.split(":") for pair in settings["listener.security.protocol.map"].split(","))
     assert listeners == {"BROKER": "127.0.0.1:1", "CONTROLLER": "127.0.0.1:2"}
