@@ -133,8 +133,8 @@ async def check_java(_settings: Settings) -> Finding:
 
 async def check_jars(settings: Settings) -> Finding:
     """Check that Kafka's jars exist and match their pinned checksums."""
-    shared, _ = await asyncio.to_thread(maven_settings)
     own = settings.data_dir.absolute() / BROKER_DIR / JARS_DIR
+    shared, _ = await asyncio.to_thread(maven_settings, own)
     repository = own if own.exists() else shared
     present = tuple(pin for pin in read_pins() if (repository / pin.path).exists())
     try:

@@ -40,9 +40,10 @@ async def class_path(on_progress: Callable[[str], None], broker_dir: Path) -> st
 
     They are in the local repository of Maven, or below `broker_dir` if that can't be written, as with a read-only home.
     """
-    shared, remotes = await asyncio.to_thread(maven_settings)
+    own = (broker_dir / JARS_DIR).absolute()  # the JVM has a working directory of its own
+    shared, remotes = await asyncio.to_thread(maven_settings, own)
     pins = read_pins()
-    repository = await asyncio.to_thread(choose_repository, shared, broker_dir / JARS_DIR, pins)
+    repository = await asyncio.to_thread(choose_repository, shared, own, pins)
     missing = [pin for pin in pins if not (repository / pin.path).exists()]
     if missing:
         on_progress("downloading Kafka (43 MB, only once)")
@@ -56,7 +57,7 @@ async def class_path(on_progress: Callable[[str], None], broker_dir: Path) -> st
 
 def choose_repository(shared: Path, fallback: Path, pins: tuple[Pin, ...]) -> Path:
     """Return the first directory that has all jars, else the first that can be written."""
-    for repository in (shared, fallback.absolute()):  # the JVM has a working directory of its own
+    for repository in (shared, fallback):
         if all((repository / pin.path).exists() for pin in pins):
             return repository
     try:
@@ -64,15 +65,21 @@ def choose_repository(shared: Path, fallback: Path, pins: tuple[Pin, ...]) -> Pa
         with tempfile.TemporaryDirectory(dir=shared, prefix=".fetching-"):
             return shared
     except OSError:
-        return fallback.absolute()
+        return fallback
 
 
-def maven_settings() -> tuple[Path, dict[str, str]]:
-    """Return the local repository of Maven and jgo, and the remote repositories by name."""
+def maven_settings(fallback: Path) -> tuple[Path, dict[str, str]]:
+    """Return the local repository of Maven and jgo, and the remote repositories by name.
+
+    For a user without a home the local one is `fallback`.
+    """
     from jgo.config import GlobalSettings  # noqa: PLC0415  takes 0.2 s to import: in the thread, not at start
     from jgo.maven import MavenContext  # noqa: PLC0415  likewise
 
-    settings = GlobalSettings.load()
+    try:
+        settings = GlobalSettings.load()
+    except RuntimeError:  # HOME is unset and the user has no entry in passwd, as in a container
+        return fallback, MavenContext(repo_cache=fallback).remote_repos
     repository = Path(settings.repo_cache).absolute()  # the JVM has a working directory of its own
     return repository, {**MavenContext().remote_repos, **settings.repositories}
 
@@ -117,7 +124,7 @@ def resolve_pins() -> tuple[Pin, ...]:
     """Resolve `COORDINATES` with all dependencies, for an upgrade of Kafka."""
     import jgo  # noqa: PLC0415  see maven_settings
 
-    repository, _ = maven_settings()
+    repository, _ = maven_settings(Path(JARS_DIR))
     jars = sorted(artifact.resolve() for artifact in jgo.resolve(COORDINATES))
     return tuple(
         Pin(PurePosixPath(jar.relative_to(repository)), hashlib.sha256(jar.read_bytes()).hexdigest()) for jar in jars

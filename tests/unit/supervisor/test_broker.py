@@ -5,6 +5,7 @@ import gc
 import hashlib
 import http.server
 import os
+import pwd
 import re
 import signal
 import socket
@@ -15,6 +16,7 @@ import threading
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import NoReturn
 
 import pytest
 
@@ -33,7 +35,16 @@ from app.supervisor.broker.errors import (
     PasswordUnusable,
     PortInUse,
 )
-from app.supervisor.broker.jars import COORDINATES, Pin, choose_repository, class_path, fetch, read_pins, verify_all
+from app.supervisor.broker.jars import (
+    COORDINATES,
+    Pin,
+    choose_repository,
+    class_path,
+    fetch,
+    maven_settings,
+    read_pins,
+    verify_all,
+)
 from app.supervisor.broker.java import find_java, jvm_environment, major_version, wheel_java
 from app.supervisor.broker.server import Broker
 from app.supervisor.broker_process import BrokerProcess
@@ -149,6 +160,18 @@ def test_a_modified_jar_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(JarChecksumMismatch, match=r"tool-1.0.jar has SHA-256 .* delete it and start again"):
         verify_all((PIN,), tmp_path)
+
+
+def test_jars_are_in_the_data_directory_of_a_user_without_a_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(uid: int) -> NoReturn:
+        raise KeyError(uid)
+
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    repository, remotes = maven_settings(tmp_path)
+    assert (repository, list(remotes)) == (tmp_path, ["central"])
 
 
 def test_jars_are_in_the_data_directory_if_the_home_is_read_only(tmp_path: Path) -> None:
