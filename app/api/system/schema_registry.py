@@ -32,6 +32,7 @@ from schemas.wire.catalog import SchemaVersion, versions
 
 MODE: Final = "READONLY"
 COMPATIBILITY: Final = "FULL_TRANSITIVE"
+READ_ONLY: Final = "Subject {subject} is in read-only mode: its schemas come with Entrepot"
 TOPICS_OF: Final[Mapping[str, tuple[str, ...]]] = {
     commands.NAMESPACE: (JOBS_COMMANDS.name,),
     events.NAMESPACE: (JOBS_EVENTS.name,),
@@ -216,9 +217,27 @@ async def register_schema(call: RequestContext[RegistryQuery, SchemaBody]) -> we
     """Return the id of a schema of the subject; another can't be registered."""
     subject, version = _registered(call)
     if version is None:
-        detail = f"Subject {subject} is in read-only mode: its schemas come with Entrepot"
-        raise ApiProblem(422, "read_only", detail, more={"error_code": 42205})
+        raise ApiProblem(422, "read_only", READ_ONLY.format(subject=subject), more={"error_code": 42205})
     return _json({"id": version.id})
+
+
+@ROUTES(
+    "POST", "/compatibility/subjects/{subject}/versions", "Check a schema against all versions", RESPONSE,
+    problems=(404,), body_type=REGISTRY_TYPE,
+)  # fmt: skip
+async def check_compatibility(call: RequestContext[RegistryQuery, SchemaBody]) -> web.Response:
+    """Return whether a schema could be registered: only one that the subject has."""
+    return _compatibility(*_registered(call))
+
+
+@ROUTES(
+    "POST", "/compatibility/subjects/{subject}/versions/{version}", "Check a schema against a version", RESPONSE,
+    problems=(404,), body_type=REGISTRY_TYPE,
+)  # fmt: skip
+async def check_compatibility_with(call: RequestContext[RegistryQuery, SchemaBody]) -> web.Response:
+    """Return whether a schema could be registered: only one that the subject has."""
+    _version_of(call)
+    return _compatibility(*_registered(call))
 
 
 @ROUTES("GET", "/subjects/{subject}/versions/{version}", "Get a version of a subject", RESPONSE, problems=(404,))
@@ -275,6 +294,11 @@ async def subject_mode(call: RequestContext[RegistryQuery, None]) -> web.Respons
 async def contexts(_call: RequestContext[RegistryQuery, None]) -> web.Response:
     """Return the only context, the default one."""
     return _json(["."])
+
+
+def _compatibility(subject: str, version: SchemaVersion | None) -> web.Response:
+    messages = [] if version else [READ_ONLY.format(subject=subject)]
+    return _json({"is_compatible": version is not None, "messages": messages})
 
 
 def _number(text: str) -> int:

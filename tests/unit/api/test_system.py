@@ -146,6 +146,19 @@ async def test_a_serializer_gets_the_id_of_a_known_schema_and_can_register_no_ot
 
 
 @pytest.mark.asyncio(loop_scope="session")
+async def test_only_known_schemas_are_compatible(unchanged: Api) -> None:
+    known = (await unchanged.client.ask("GET", f"/registry/subjects/{CREATED}/versions/latest")).body
+    checks = f"/registry/compatibility/subjects/{CREATED}/versions"
+    for path in (checks, f"{checks}/latest", f"{checks}/1?verbose=true"):
+        checked = await unchanged.client.ask("POST", path, {"schema": known["schema"]})
+        assert (checked.status, checked.body["is_compatible"]) == (200, True)
+        other = (await unchanged.client.ask("POST", path, {"schema": '"string"'})).body
+        assert (other["is_compatible"], "read-only" in other["messages"][0]) == (False, True)
+    missing = await unchanged.client.ask("POST", f"{checks}/999", {"schema": known["schema"]})
+    assert (missing.status, missing.body["error_code"]) == (404, 40402)
+
+
+@pytest.mark.asyncio(loop_scope="session")
 async def test_all_errors_of_the_registry_have_its_form(unchanged: Api) -> None:
     for method, path, status in (
         ("GET", "associations/resources/-/jobs.events", 404),
