@@ -23,6 +23,7 @@ class LagSample:
     ends: Mapping[PartitionId, int]
     waiting: Mapping[PartitionId, datetime]  # arrival of the next record; missing if the query timed out
     messages: Mapping[str, int]  # total by lane
+    dead_letters: int = 0  # offsets of their topic, with the markers of transactions
 
     def lag(self, partition: PartitionId) -> int:
         """Return the lag of a partition in records."""

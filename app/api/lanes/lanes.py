@@ -155,6 +155,7 @@ def _step(samples: Sequence[LagSample], topic: str) -> dict[str, Any]:
 def set_lane_metrics(api: Services, samples: Sequence[LagSample], switches: Mapping[str, LaneSwitch]) -> None:
     """Set the lane metrics for Prometheus."""
     metrics, now = api.metrics, api.clock()
+    metrics.dead_letters.set(samples[-1].dead_letters)
     for name in LANES:
         lane = _lane(LaneView, name, samples, switches)
         metrics.lane_paused.labels(name).set(lane.paused)

@@ -17,7 +17,7 @@ from app.process import Clock, Monotonic
 from app.store.lanes import LaneStore
 from app.tasks import cancel_all
 from projections.views.lag import LagSample, PartitionId, has_passed
-from schemas.topics import LANES, UPDATES
+from schemas.topics import LANES, MESSAGES_REJECTED, UPDATES
 
 PROFILES_GROUP: Final = "entrepot.profiles"  # as `app.profiles.role` names its consumer group
 RAW_TOPICS: Final = tuple(topic.name for topic in LANES.values())
@@ -120,8 +120,9 @@ class LagMonitor:
     async def _sample(self) -> LagSample:
         at, sampled_at = self._monotonic(), self._clock()
         reader = await self._connected()
-        raw, updates = self._partitions_of(RAW_TOPICS), self._partitions_of(UPDATE_TOPICS)
-        ends = await reader.ends([*raw, *updates])
+        raw, updates, rejected = map(self._partitions_of, (RAW_TOPICS, UPDATE_TOPICS, (MESSAGES_REJECTED.name,)))
+        ends = dict(await reader.ends([*raw, *updates, *rejected]))
+        dead_letters = sum(ends.pop(partition) for partition in rejected)
         stored = {**await self._store.positions(RAW_TOPICS), **await reader.positions(updates)}
         positions = {partition: self._behind_gap(partition, stored.get(partition, 0)) for partition in ends}
         waiting = {}
@@ -131,7 +132,7 @@ class LagMonitor:
                 waiting[partition] = since
             self._gaps[partition] = (stored.get(partition, 0), offset)
             positions[partition] = offset
-        return LagSample(at, sampled_at, positions, ends, waiting, await self._store.messages())
+        return LagSample(at, sampled_at, positions, ends, waiting, await self._store.messages(), dead_letters)
 
     def _partitions_of(self, topics: Sequence[str]) -> list[PartitionId]:
         return [(topic, number) for topic in topics for number in range(self._partitions)]

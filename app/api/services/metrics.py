@@ -62,6 +62,7 @@ class Metrics:
     lane_lag_records: Gauge
     lane_lag_seconds: Gauge
     lane_paused: Gauge
+    dead_letters: Gauge
     blocked_identities: Gauge
     jobs: Gauge = field(repr=False)
 
@@ -99,6 +100,11 @@ def new_metrics() -> Metrics:
             registry=registry,
         ),
         lane_paused=Gauge("entrepot_lane_paused", "Whether a lane is paused", ("lane",), registry=registry),
+        dead_letters=Gauge(
+            "entrepot_dead_letters",
+            "Dead letters written to messages.rejected, by its offsets, which also count the markers of transactions",
+            registry=registry,
+        ),
         blocked_identities=Gauge(
             "entrepot_blocked_identities", "Identities with a blocked value", ("lane", "kind"), registry=registry
         ),

@@ -176,6 +176,15 @@ async def test_lanes_show_their_lag_by_step_and_partition(
 
 
 @pytest.mark.usefixtures("fresh")
+async def test_dead_letters_are_counted(client: Client) -> None:
+    assert "entrepot_dead_letters 0.0\n" in (await client.ask("GET", "/metrics")).body.decode()
+    await client.post("/collect/json/people?on_error=quarantine", [{"id": 1}, "no object"])
+    metrics = (await client.ask("GET", "/metrics")).body.decode()
+    assert "entrepot_dead_letters " in metrics
+    assert "entrepot_dead_letters 0.0\n" not in metrics
+
+
+@pytest.mark.usefixtures("fresh")
 async def test_the_backfill_lane_is_paused_and_resumed(client: Client, clock: WallClock) -> None:
     await client.post("/collect/json/people?lane=backfill", {"id": 1})
     paused = await client.ask("POST", "/v2/lane/backfill/pause")
