@@ -44,6 +44,18 @@ def complete_providers(context: click.Context, _param: click.Parameter, incomple
     return _items([(row["name"], row["title"]) for row in _fetched(context, "/v2/provider")], incomplete)
 
 
+def complete_lanes(context: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Complete the name of a lane."""
+    return _items([(row["name"], "") for row in _fetched(context, "/v2/lane")], incomplete)
+
+
+def complete_job_types(context: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Complete the name of a job type, of the provider given or of all."""
+    provider = context.params.get("provider")
+    rows = [row for row in _fetched(context, "/v2/provider") if provider in {None, row["name"]}]
+    return _items([(offered["name"], offered["title"]) for row in rows for offered in row["job_types"]], incomplete)
+
+
 def complete_fields(context: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Complete the name of a configuration field, of the provider and the job type given or of the job."""
     provider, job_type = context.params.get("provider"), context.params.get("job_type")

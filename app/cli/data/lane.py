@@ -7,11 +7,12 @@ import click
 
 from app.cli.client import api_path
 from app.cli.lazy import FullHelpGroup
+from app.cli.names import complete_lanes
 from app.cli.output import Column, local_time, print_facts, show
 from app.cli.session import Session, api_command, watchable
 from app.sentences.sentence import counted
 
-LANE: Final = click.argument("lane")
+LANE: Final = click.argument("lane", shell_complete=complete_lanes)
 STEPS: Final = {"mapping": "raw messages to map", "profiles": "mapped messages to apply"}
 MINUTE: Final = 60
 HOUR: Final = 3600

@@ -11,6 +11,7 @@ from app.cli.exits import CONFLICT, ERROR, NOT_FOUND, CommandError
 from app.cli.job.arguments import JOB, job_by_reference
 from app.cli.job.wait import TIMEOUT, check_time_limit
 from app.cli.lazy import FullHelpGroup
+from app.cli.names import complete_jobs
 from app.cli.output import Column, local_time, show
 from app.cli.param_types import PAST, TIME_FORMATS
 from app.cli.session import Session, api_command
@@ -121,8 +122,20 @@ def _in_progress(rebuilds: Sequence[Mapping[str, Any]], action: str) -> str:
 @click.option("--since", type=PAST, metavar="TIME", help=f"Only messages after this event time: {TIME_FORMATS}")
 @click.option("--until", type=PAST, metavar="TIME", help="Only messages before this event time.")
 @click.option("--all-time", is_flag=True, help="Remove the time range of the active rules.")
-@click.option("--exclude-job", multiple=True, metavar="JOB", help="Exclude the messages that it has sent so far.")
-@click.option("--include-job", multiple=True, metavar="JOB", help="Re-include a job that was excluded.")
+@click.option(
+    "--exclude-job",
+    multiple=True,
+    metavar="JOB",
+    shell_complete=complete_jobs,
+    help="Exclude the messages that it has sent so far.",
+)
+@click.option(
+    "--include-job",
+    multiple=True,
+    metavar="JOB",
+    shell_complete=complete_jobs,
+    help="Re-include a job that was excluded.",
+)
 @click.option("--previous", is_flag=True, help="Roll back to the rules before the latest promotion.")
 @click.option("--note", help="Comment.")
 @WAIT

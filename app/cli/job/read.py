@@ -10,7 +10,7 @@ from app.cli.exits import NOT_FOUND, CommandError
 from app.cli.job.arguments import JOB, job_by_reference
 from app.cli.job.ingest import describe_ingest
 from app.cli.job.wait import counts
-from app.cli.names import complete_providers
+from app.cli.names import complete_job_types, complete_providers
 from app.cli.output import Column, local_time, print_facts, serialized, show
 from app.cli.param_types import AS_OF, TIME_FORMATS
 from app.cli.session import Session, api_command, watchable
@@ -56,7 +56,7 @@ HISTORY: Final = (
     "--status", multiple=True, type=click.Choice(VISIBLE_STATUSES, case_sensitive=False), help="May be repeated."
 )
 @click.option("--provider", shell_complete=complete_providers, help="Only jobs of this provider.")
-@click.option("--type", "job_type", help="Only jobs of this type.")
+@click.option("--type", "job_type", shell_complete=complete_job_types, help="Only jobs of this type.")
 @click.option("--kind", type=click.Choice(["import", "export", "enrichment"]), help="Only jobs of this kind.")
 @click.option("--search", help="Text in the name, the description or the id.")
 @click.option("--uploads", is_flag=True, help="Uploads (`entrepot collect`) instead of jobs.")

@@ -44,6 +44,10 @@ async def test_names_are_completed(entrepot: CommandLine) -> None:
     assert await completed(entrepot, "job list --provider f") == ["file"]
     assert await completed(entrepot, "job create --provider file sour") == ["source="]
     assert "source=" in await completed(entrepot, "job edit Planes ")
+    assert await completed(entrepot, "job create --provider collect --type ") == ["bulk_csv", "bulk_json"]
+    assert "import" in await completed(entrepot, "job list --type ")
+    assert await completed(entrepot, "lane show r") == ["realtime"]
+    assert await completed(entrepot, "rebuild start --exclude-job Pl") == ["Planes"]
     assert await completed(entrepot, "job edit Planes nothing") == []
 
 
