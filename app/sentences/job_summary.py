@@ -5,6 +5,7 @@ from typing import assert_never
 
 from app.sentences.job_log import SLEEP_REASONS, clock, counts_in_words, duration
 from app.sentences.sentence import counted, sentence
+from connectors.catalog import is_pushed
 from projections.jobs.cadence import poll_interval
 from projections.jobs.state import Completed, Failed, Job, Killed, Paused, Purged, Running, Sleeping, is_polled
 from schemas.policies import Cadence
@@ -36,7 +37,8 @@ def _status(job: Job) -> str:  # noqa: PLR0911  # one line for each phase, close
             return f"Sleeping until {clock(phase.until)}: {reason}{cause}{_errors(job)}."
         case Failed():
             cause = sentence(phase.code, phase.params, job.provider)
-            return f"Failed at {clock(phase.since)}: {cause}. Manual resume required."
+            remedy = "Repeat the upload" if is_pushed(job.provider, job.job_type) else "Manual resume required"
+            return f"Failed at {clock(phase.since)}: {cause}. {remedy}."
         case Paused(draft=True):
             return "Draft; not started yet."
         case Paused():

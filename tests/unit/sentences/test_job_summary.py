@@ -122,3 +122,8 @@ def test_the_next_wake_is_the_end_of_a_sleep_or_a_timed_pause() -> None:
 def test_every_job_has_a_summary(history: History) -> None:
     if history.state:
         assert summary(history.state).endswith(".")
+
+
+def test_a_failed_upload_is_repeated() -> None:
+    upload = replace(JOB, provider="collect", job_type="bulk_csv", phase=Failed(since=AT, code="empty_body"))
+    assert summary(upload).endswith(". Repeat the upload.")
