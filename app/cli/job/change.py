@@ -229,7 +229,8 @@ def print_job(session: Session, job: dict[str, Any], message: str = "") -> None:
         click.echo(escaped(f"accepted; not visible yet, check with: entrepot job show {job['id']}"))
     elif session.output == "table":
         reason = f", {job['reason']}" if job["reason"] else ""
-        following = f"; next run: {local_time(job['next_at'])}" if job["next_at"] else ""
+        label = " until " if job["status"] == "Paused" else "; next run: "
+        following = f"{label}{local_time(job['next_at'])}" if job["next_at"] else ""
         click.echo(escaped(f"{job['id']}  {job['name']}: {job['status_label']}{reason}{following}"))
         if message:
             click.echo(escaped(message))

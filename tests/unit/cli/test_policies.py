@@ -57,3 +57,9 @@ async def test_a_scheduled_job_waits_for_its_scheduled_time_unless_it_is_run_now
         resumed = await entrepot.run("job", "resume", job["id"], *options)
         assert f": {status}" in resumed.stdout
         assert ("next run: 2026-05-05 03:00:00 UTC" in resumed.stdout) == (status == "Sleeping")
+
+
+async def test_the_end_of_a_pause_is_not_called_a_run(entrepot: CommandLine) -> None:
+    job = await entrepot.create(cadence={"kind": "cron", "cron": "0 3 * * *"})
+    paused = await entrepot.run("job", "pause", job["id"], "--for", "1h")
+    assert ": Paused until 2026-05-04 13:00:00 UTC\n" in paused.stdout
