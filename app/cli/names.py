@@ -112,6 +112,8 @@ async def suggestion(api: Any, path: str) -> str:
     named = {row[LISTS[kind]]: row for row in rows}
     if kind == "provider" and name in named:
         return did_you_mean(part, (offered["name"] for offered in named[name]["job_types"]))
+    if name in named:
+        return ""
     return did_you_mean(name, named) or _how_to_draft(kind, name)
 
 
