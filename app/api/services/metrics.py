@@ -100,11 +100,7 @@ def new_metrics() -> Metrics:
             registry=registry,
         ),
         lane_paused=Gauge("entrepot_lane_paused", "Whether a lane is paused", ("lane",), registry=registry),
-        dead_letters=Gauge(
-            "entrepot_dead_letters",
-            "Dead letters written to messages.rejected, by its offsets, which also count the markers of transactions",
-            registry=registry,
-        ),
+        dead_letters=Gauge("entrepot_dead_letters", "Offsets of dead letters, with markers", registry=registry),
         blocked_identities=Gauge(
             "entrepot_blocked_identities", "Identities with a blocked value", ("lane", "kind"), registry=registry
         ),
