@@ -10,7 +10,7 @@ from app.cli.exits import REFUSED, CommandError
 from app.cli.job.arguments import JOB, NO_VALIDATE, configuration, job_by_reference, json_argument
 from app.cli.job.policies import with_policy_options
 from app.cli.job.wait import Wait, is_visible, wait_for_run, with_wait_options
-from app.cli.names import complete_fields, complete_providers
+from app.cli.names import complete_fields, complete_job_types, complete_providers
 from app.cli.output import local_time, serialized
 from app.cli.param_types import DURATION
 from app.cli.session import Session, api_command
@@ -35,7 +35,14 @@ RUN_NOW: Final = click.option("--run-now", is_flag=True, help="Run now, not at t
     shell_complete=complete_providers,
     help="Provider; see `entrepot provider list`.",
 )
-@click.option("--type", "job_type", default="import", show_default=True, help="Job type.")
+@click.option(
+    "--type",
+    "job_type",
+    default="import",
+    show_default=True,
+    shell_complete=complete_job_types,
+    help="Job type.",
+)
 @click.option("--name", required=True)
 @click.option("--description", default="")
 @CONFIG
