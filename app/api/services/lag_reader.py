@@ -15,6 +15,7 @@ from schemas.instants import moment
 
 REQUEST_TIMEOUT_MS: Final = 2_000
 NEXT_TIMEOUT_SECONDS: Final = 1.0  # for the next records of all positions
+CLOSE_TIMEOUT_SECONDS: Final = 2.0  # of each client
 POLL_MS: Final = 50
 FETCH_BYTES: Final = 4_096  # Kafka returns a whole batch in any case
 
@@ -36,11 +37,11 @@ class LagReader:
         await self._consumer.start()
 
     async def close(self) -> None:
-        """Disconnect; failures are ignored."""
-        with contextlib.suppress(Exception):
-            await self._consumer.stop()
-        with contextlib.suppress(Exception):
-            await self._group.stop()
+        """Disconnect. Failures are ignored, and so is a client that does not stop: others wait for the lag."""
+        for client in (self._consumer, self._group):
+            with contextlib.suppress(Exception):
+                async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
+                    await client.stop()
 
     async def ends(self, partitions: Sequence[PartitionId]) -> Mapping[PartitionId, int]:
         """Return the offset after the last committed record of each partition."""

@@ -6,6 +6,7 @@ from projections.profiles.profile_view import (
     Evidence,
     IdentityLink,
     Profile,
+    kind_of,
     profile_of,
     ranked_key,
     shown_key,
@@ -46,3 +47,4 @@ def test_message_ids_of_outside_producers_name_no_job() -> None:
 def test_shown_keys_have_no_rank() -> None:
     assert ranked_key("email:a:b", {"email": 0, "cookie": 5}) == KEY
     assert shown_key(KEY) == "email:a:b"
+    assert kind_of(KEY) == "email"
