@@ -92,7 +92,7 @@ async def test_a_suggestion_can_be_applied_as_it_is(client: Client, store: ReadS
     assert suggestion["mapping"]["identities"] == [{"field": "tailnum", "kind": "tail"}]
     assert suggestion["mapping"]["timestamp"]["field"] == "time_hour"
     assert {"pointer": "/attributes/0", "text": "the number of messages of this stream"} in suggestion["reasons"]
-    assert suggestion["reasons"][-1]["text"].startswith("the profiles are not reachable")
+    assert suggestion["reasons"][-1]["text"].startswith("profiles are unavailable")
     assert suggestion["sampled"] == 200
     for name, body in (("identity", "identity"), ("mapping:flights", "mapping")):
         where = f"/v2/definition/{quote(name, safe='')}"
