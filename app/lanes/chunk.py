@@ -247,7 +247,8 @@ class MappingChunk:
             self._rows += 1
             for link in links:
                 self._mapped[partition_of_key(link, partitions)].links.append((link, key, at, raw.batch, number))
-        self._streams[raw.stream].blocked.update(mapper.drain_blocked())
+        if mapper.blocked:
+            self._streams[raw.stream].blocked.update(mapper.drain_blocked())
         self._report_faults(raw, record, mapper, mapped_lines)
 
     def _report_faults(self, raw: Raw, record: RawRecord, mapper: Mapper, mapped_lines: list[int]) -> None:
@@ -291,7 +292,7 @@ class MappingChunk:
         counts.bytes += len(record.value or b"")
         counts.newest = max(counts.newest, newest)
         counts.arrived = max(counts.arrived, arrived)
-        counts.last_offset = max(counts.last_offset, record.offset)
+        counts.last_offset = record.offset
 
     def _report(self, record: RawRecord, raw: Raw, code: str, fault: MappingFault) -> None:
         many = {"count": fault.count, "messages": raw.count, "first_index": raw.first + fault.index}
