@@ -32,17 +32,17 @@ $(DEV): requirements/dev.txt $(RUNTIME)
 run: $(RUNTIME) ## Start the broker and all roles; Ctrl-C stops them
 	@$(BIN)/entrepot up --with-example
 
-PYTEST  = $(BIN)/pytest --numprocesses logical --maxprocesses 8
+PYTEST  = $(BIN)/pytest --numprocesses auto
 # These cover `schemas` and `projections` completely. No other test is measured: it would take twice as long.
 COVERED = tests/laws tests/unit/schemas tests/unit/projections
 
 # Integration tests wait for a third of their time, in which unit tests run.
 test: lint ## Run `check` with coverage, then the integration tests on a real broker
-	$(PYTEST) $(COVERED) --cov --cov-report=term:skip-covered
-	$(BIN)/pytest tests/integration tests/unit $(COVERED:%=--ignore=%) --numprocesses auto --dist loadfile --no-loadscope-reorder
+	$(PYTEST) --maxprocesses 8 $(COVERED) --cov --cov-report=term:skip-covered
+	$(PYTEST) --maxprocesses 4 tests/integration tests/unit $(COVERED:%=--ignore=%) --dist loadfile --no-loadscope-reorder
 
 check: lint ## Run lint, types, architecture, unit and property tests; no servers, few examples
-	LAWS=quick $(PYTEST) tests/laws tests/unit -m "not slow"
+	LAWS=quick $(PYTEST) --maxprocesses 8 tests/laws tests/unit -m "not slow"
 
 lint: $(DEV) ## Check lint, types and import contracts
 	$(BIN)/ruff check .

@@ -1,6 +1,7 @@
 """Fixtures of several test suites: a real PostgreSQL server. Garbage collection spares what lives for all tests."""
 
 import gc
+import os
 import shutil
 import signal
 import tempfile
@@ -11,6 +12,11 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Run three processes on two processors: tests wait for servers and threads for up to a third of their time."""
+    return 3 * len(os.sched_getaffinity(0)) // 2
 
 
 def pytest_configure() -> None:

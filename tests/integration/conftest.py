@@ -32,11 +32,6 @@ JVM_OPTIONS = "-XX:TieredStopAtLevel=1"
 CLASSES = Path(__file__).parents[2] / ".pytest_cache" / "kafka-classes.jsa"
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """Run three processes on two processors: tests of whole services wait for a third of their time."""
-    return min(4, 3 * len(os.sched_getaffinity(0)) // 2)
-
-
 # Files that take a minute, longest first. They start first, so that no process is left with one at the end.
 LONGEST = (
     "test_profile_recovery.py",
